@@ -1,0 +1,142 @@
+package sgmsg
+
+// AppendCopy copies p to the end of the message. Bytes go first into the room
+// behind the last element if its buffer came from Alloc and is private to this
+// message; the rest goes into one new buffer from al with room for at least
+// hint bytes. On error (ENOMEM) the message is unchanged.
+func (m *Message) AppendCopy(al Allocator, p []byte, hint int) error {
+	m.mustLive("AppendCopy")
+	m.settle()
+	room := m.tailRoom()
+	k := min(len(room), len(p))
+	var e Element
+	if k < len(p) {
+		var err error
+		if e, err = al.Alloc(max(hint, len(p)-k)); err != nil {
+			return err
+		}
+		e.Len = uint32(copy(e.Bytes(), p[k:]))
+	}
+	if k > 0 {
+		copy(room, p[:k])
+		m.at(m.end - 1).Len += uint32(k)
+		m.size += k
+	}
+	if e.Len > 0 {
+		m.push(e)
+		m.size += int(e.Len)
+	}
+	return nil
+}
+
+// tailRoom returns the writable bytes behind the last element: none unless the
+// message holds the only reference to a buffer that came from Alloc.
+func (m *Message) tailRoom() []byte {
+	if m.first == m.end || m.borrowed {
+		return nil
+	}
+	e := m.at(m.end - 1)
+	a := e.Buf.arena()
+	if a.pool != nil || a.refs[e.Buf.block()].Load() != 1 {
+		return nil
+	}
+	return e.Buf.whole()[e.Off+e.Len:]
+}
+
+// whole returns the buffer's full memory.
+func (id BufID) whole() []byte {
+	return Element{Buf: id, Len: uint32(id.Cap())}.Bytes()
+}
+
+// compactRun bounds the buffers of Compact: an allocator that rounds up to
+// powers of two wastes little on the last of several.
+const compactRun = 64 << 10
+
+// Compact replaces every element whose buffer lies in from by private copies
+// from al, in as few buffers as possible, so that the receive buffers it pinned
+// can be recycled. Order and content stay. On error (ENOMEM) the message is
+// unchanged.
+func (m *Message) Compact(from *Arena, al Allocator) error {
+	m.mustLive("Compact")
+	m.settle()
+	var out Message
+	for i := m.first; i < m.end; i++ {
+		e := *m.at(i)
+		if !from.Owns(e.Buf) {
+			out.AppendShared(e)
+			continue
+		}
+		run := 0
+		for j := i; j < m.end && from.Owns(m.at(j).Buf); j++ {
+			run += int(m.at(j).Len)
+		}
+		if err := out.AppendCopy(al, e.Bytes(), min(run, compactRun)); err != nil {
+			out.Release()
+			return err
+		}
+	}
+	st := m.state
+	m.drop()
+	out.MoveTo(m)
+	m.state = st
+	return nil
+}
+
+// Prepend puts p in front of the message without copying the rest: into the
+// room before the first element if that buffer came from Alloc and is private
+// to this message, else into a new element from al. On error (ENOMEM) the
+// message is unchanged.
+func (m *Message) Prepend(al Allocator, p []byte) error {
+	m.mustLive("Prepend")
+	if len(p) == 0 {
+		return nil
+	}
+	m.settle()
+	if m.first < m.end {
+		e := m.at(m.first)
+		a := e.Buf.arena()
+		if int(e.Off) >= len(p) && a.pool == nil && a.refs[e.Buf.block()].Load() == 1 {
+			e.Off -= uint32(len(p))
+			e.Len += uint32(len(p))
+			copy(e.Bytes(), p)
+			m.size += len(p)
+			return nil
+		}
+	}
+	e, err := al.Alloc(len(p))
+	if err != nil {
+		return err
+	}
+	copy(e.Bytes(), p)
+	if m.first > 0 {
+		m.first--
+	} else {
+		m.push(Element{})
+		for i := m.end - 1; i > 0; i-- {
+			*m.at(i) = *m.at(i - 1)
+		}
+	}
+	*m.at(m.first) = e
+	m.size += len(p)
+	return nil
+}
+
+// Reserve appends an element of n bytes from al with headroom free bytes in
+// front for a later Prepend, and returns its memory to be written by the
+// caller before the message is sent. Errors: ENOMEM.
+func (m *Message) Reserve(al Allocator, headroom, n int) ([]byte, error) {
+	m.mustLive("Reserve")
+	m.settle()
+	e, err := al.Alloc(headroom + n)
+	if err != nil {
+		return nil, err
+	}
+	e.Off, e.Len = e.Off+uint32(headroom), uint32(n)
+	if n == 0 {
+		e.Buf.Release()
+		return nil, nil
+	}
+	m.push(e)
+	m.size += n
+	return e.Bytes(), nil
+}

@@ -1,0 +1,51 @@
+// Package sgmsg is memory and messages: buffers with reference counts, and lists
+// of byte ranges in them. It knows neither network nor kernel.
+//
+// The way of the data:
+//
+//	Arena           one memory, divided into blocks; a buffer is a run of them
+//	  |  Alloc, or Adopt of a block that was filled by somebody else
+//	BufID           names the buffer; Retain and Release count its references
+//	  |
+//	Element         a range of a buffer: id, offset, length
+//	  |  Append, AppendShared, Lend, AppendCopy
+//	Message         an ordered list of elements
+//	  |  Segments, CopyTo, Head; MoveTo, Clone, Trim, TrimFront
+//	out
+//
+// No byte is copied on the way, unless AppendCopy, Compact or Prepend say so. A
+// buffer goes back to its arena when the last reference is released, on whatever
+// goroutine that is; nothing is left to the garbage collector, and elements hold
+// no pointers for it to look at.
+//
+// # Who owns
+//
+// The verb says it. Bytes, Head, Segments: lent, valid as long as the message or
+// the reference is, and not to be written. Retain and Release: counted. Append:
+// the reference moves into the message. AppendShared, Clone: the message takes
+// one of its own. MoveTo, Take: everything moves and the source is gone; to use
+// a gone message panics, in every build.
+//
+// A message is delivered lent. The parser lends it one element per chunk without
+// touching the count; the chunk's own reference carries the message until the
+// callback returns, and what the callback moved away gets a reference then:
+//
+//	m.Lend(e)      // no reference
+//	handler(m)     // looks, or: m.MoveTo(&queue), which takes one reference
+//	m.Reclaim()    // whatever is left is given back
+//
+// Neighbours in one buffer coalesce, so that sixteen messages of one chunk moved
+// to one queue are one element with one reference.
+//
+// # What is received is shared
+//
+// Several messages lie in one chunk, so nobody may write into received bytes.
+// What a message writes (AppendCopy, Prepend) it writes into memory from an
+// [Allocator], or into the free room of a buffer that came from Alloc and to
+// which it holds the only reference.
+//
+// # What the package does not do
+//
+// It limits nothing: what a queue may hold and what a peer may pin is decided
+// above. It does no I/O, and it never blocks.
+package sgmsg
