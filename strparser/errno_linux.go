@@ -1,0 +1,8 @@
+package strparser
+
+import "syscall"
+
+const (
+	errStrPipe = syscall.ESTRPIPE
+	errNoData  = syscall.ENODATA
+)
