@@ -1,0 +1,166 @@
+package ring
+
+import (
+	"syscall"
+
+	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/sgmsg"
+)
+
+// The second receive regime: the body of a large message is read straight into one
+// contiguous buffer of the large region.
+//
+// The first large message of a stream is found out by its parser, which then wants
+// many bytes; the multishot receive has to be cancelled, which nearly always comes
+// too late to be of use for that message. So the stream then stays in bulk: at
+// each message boundary it reserves as much as the last large message had and reads
+// ahead into that, header and all. A message of the same length, the common case,
+// is one read into one buffer; of a longer one the rest follows into the room
+// behind, or into a buffer of its own; a short one takes the stream out of bulk.
+//
+// Memory reserved ahead is not owed to anybody: when a message that has been
+// announced waits for memory, it is taken back.
+
+// large reports whether the rest of the message in progress belongs in the
+// large region: because there is much of it, because the stream is in bulk, or
+// because receive buffers are short and the region is what is left to make
+// progress with.
+func (s *Stream) large() bool {
+	rest := s.want - s.unread.Len()
+	if rest <= 0 || s.loop.mem.region == nil {
+		return false
+	}
+	if s.chunks {
+		return s.loop.mem.free == 0
+	}
+	return rest >= s.loop.opt.LargeBytes || s.expect > 0 || s.loop.mem.free == 0
+}
+
+// Expect says how long the message being consumed is. With one of at least
+// Options.LargeBytes the stream goes into bulk, with a shorter one out of it.
+func (s *Stream) Expect(n int) {
+	if n < s.loop.opt.LargeBytes {
+		n = 0
+		s.dropTail()
+	}
+	s.expect = n
+}
+
+// ahead reports whether the stream is in bulk and at a message boundary.
+func (s *Stream) ahead() bool {
+	return s.expect > 0 && s.want == 0 && s.unread.Len() == 0
+}
+
+// reserveAhead gets memory for a message of the expected length, behind the last
+// one if it fits there. Without memory to spare the stream leaves bulk.
+func (s *Stream) reserveAhead() bool {
+	if !s.useTail(s.expect) {
+		e, err := s.loop.mem.reserve(min(s.expect, s.loop.mem.regionMax))
+		if err != nil || s.loop.queued.head != nil {
+			if err == nil {
+				e.Buf.Release()
+			}
+			s.expect = 0
+			return false
+		}
+		s.body, s.filled = e, 0
+	}
+	s.early = true
+	s.loop.eager.push(s)
+	return true
+}
+
+// useTail makes the body of n bytes in the room that the last one left, or gives
+// that room up.
+func (s *Stream) useTail(n int) bool {
+	t := s.tail
+	if t.Buf == 0 || int(t.Len) < n {
+		s.dropTail()
+		return false
+	}
+	s.tail = sgmsg.Element{}
+	t.Len = uint32(n)
+	s.body, s.filled = t, 0
+	return true
+}
+
+// dropTail gives up the room that the last body left.
+func (s *Stream) dropTail() {
+	if s.tail.Buf != 0 {
+		s.tail.Buf.Release()
+		s.tail = sgmsg.Element{}
+	}
+}
+
+// reclaim takes back what was reserved ahead, for those who know what they need.
+func (l *Loop) reclaim() {
+	for s := l.eager.pop(); s != nil; s = l.eager.pop() {
+		s.expect = 0
+		s.dropTail()
+		if s.early && s.ops&bit(backend.OpRead) != 0 && s.ending&bit(backend.OpRead) == 0 {
+			s.ending |= bit(backend.OpRead)
+			l.be.Cancel(s.key(backend.OpRead))
+		}
+	}
+}
+
+// grant reserves the body; true also when it turned out not to be needed.
+func (s *Stream) grant() bool {
+	const receiving = 1<<backend.OpRecv | 1<<backend.OpRead
+	if s.state != open_ || s.body.Buf != 0 || s.ops&receiving != 0 || !s.large() {
+		return true
+	}
+	rest := s.want - s.unread.Len()
+	if !s.useTail(rest) {
+		e, err := s.loop.mem.reserve(min(rest, s.loop.mem.regionMax))
+		if err != nil {
+			return false
+		}
+		s.body, s.filled = e, 0
+	}
+	s.early = false
+	s.loop.stats.Large++
+	return true
+}
+
+func (s *Stream) read(ev *backend.Event) {
+	if ev.Res > 0 {
+		s.loop.stats.BytesIn += uint64(ev.Res)
+		s.filled += uint32(ev.Res)
+	}
+	over := s.filled == s.body.Len || s.want == 0 // one read ahead is over with its first bytes
+	if over || ev.Res <= 0 || s.state != open_ {
+		s.endBody()
+	}
+	switch {
+	case ev.Res == 0:
+		s.ended(nil)
+	case ev.Res < 0 && ev.Err() != syscall.ECANCELED:
+		s.ended(ev.Err())
+	}
+	s.steerLater()
+}
+
+// endBody turns what was read of a body into an unread chunk.
+func (s *Stream) endBody() {
+	if s.body.Buf == 0 {
+		return
+	}
+	e := s.body
+	e.Len = s.filled
+	s.body, s.filled, s.early = sgmsg.Element{}, 0, false
+	s.loop.eager.remove(s)
+	if room := e.Buf.Cap() - int(e.Off+e.Len); s.state == open_ && s.expect > 0 && e.Len > 0 && room > 0 {
+		e.Buf.Retain()
+		s.tail = sgmsg.Element{Buf: e.Buf, Off: e.Off + e.Len, Len: uint32(room)}
+		s.loop.eager.push(s)
+	}
+	if s.state == open_ || s.state == closing && s.detach != nil {
+		s.unread.Append(e) // an empty one is released
+		if s.state == open_ {
+			s.loop.ready.push(s)
+		}
+		return
+	}
+	e.Buf.Release()
+}

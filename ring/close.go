@@ -1,0 +1,136 @@
+package ring
+
+import (
+	"syscall"
+
+	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/sgmsg"
+)
+
+// Close ends the stream at once: what is queued and not yet accepted by the
+// kernel is lost and counted in Handler.Closed, which gets cause. Closing a
+// closing stream does nothing.
+func (s *Stream) Close(cause error) { s.end(cause) }
+
+// Drain ends the stream after what is queued has been sent: bytes that still
+// arrive are discarded, the write side is shut down when the queue is empty,
+// and the stream is closed at the peer's end of stream or after Options.Linger.
+func (s *Stream) Drain(cause error) {
+	if s.state >= draining || s.detach != nil { // a detach drains already
+		return
+	}
+	if s.state == connecting {
+		s.end(cause)
+		return
+	}
+	l := s.loop
+	s.state, s.cause = draining, cause
+	l.ready.remove(s) // unread chunks stay until the end: a handler may be looking at one
+	l.queued.remove(s)
+	l.StopTimer(&s.timer)
+	s.want = 0
+	if s.rerr != nil {
+		s.end(cause)
+		return
+	}
+	s.steer()
+	if s.out.Len() == 0 {
+		s.shutdownWrite()
+	}
+}
+
+// shutdownWrite is the last step of Drain: everything queued has been sent.
+func (s *Stream) shutdownWrite() {
+	s.shut = true
+	if err := s.loop.be.Shutdown(int(s.fd), syscall.SHUT_WR); err != nil || s.eof {
+		s.end(s.cause)
+		return
+	}
+	s.loop.StartTimer(&s.stall, s.loop.opt.Linger, s)
+}
+
+// Detach gives the descriptor back once everything queued has been sent. fn is
+// called on the loop's thread with the descriptor, in non-blocking mode, and
+// the bytes that were received and not consumed, which it may move; or with an
+// error if the stream ended first. Handler.Closed is called after fn.
+func (s *Stream) Detach(fn func(fd int, rest *sgmsg.Message, err error)) {
+	if s.state != open_ || s.detach != nil {
+		fn(-1, nil, ErrClosed)
+		return
+	}
+	s.detach = fn
+	if s.out.Len() == 0 {
+		s.end(nil)
+	}
+}
+
+// end starts the closing: no callback but Closed comes after it, and that comes
+// when the last operation in flight has ended.
+func (s *Stream) end(cause error) {
+	if s.state >= closing {
+		return
+	}
+	l := s.loop
+	if s.detach != nil && (cause != nil || s.out.Len() > 0) { // ended before it could be given away
+		fn := s.detach
+		s.detach = nil
+		if cause == nil {
+			cause = ErrClosed
+		}
+		defer fn(-1, nil, cause)
+	}
+	s.state, s.cause = closing, cause
+	for _, q := range [...]*streamList{&l.ready, &l.dirty, &l.stuck, &l.starved, &l.queued, &l.held, &l.eager} {
+		q.remove(s)
+	}
+	l.StopTimer(&s.timer)
+	l.StopTimer(&s.stall)
+	if s.detach == nil {
+		_ = l.be.Shutdown(int(s.fd), syscall.SHUT_RDWR) // fails when the peer was faster
+	}
+	for op := backend.OpAccept; op <= backend.OpPoll; op++ {
+		if s.ops&bit(op) != 0 && s.ending&bit(op) == 0 {
+			s.ending |= bit(op)
+			l.be.Cancel(s.key(op))
+		}
+	}
+	if s.ops == 0 {
+		l.dying.push(s)
+	}
+}
+
+// bury is the last step: nothing is in flight any more.
+func (s *Stream) bury() {
+	l := s.loop
+	s.endBody()
+	s.dropTail()
+	s.state = gone
+	fd := int(s.fd)
+	var err error
+	switch {
+	case s.fd < 0:
+		err = l.err
+	case s.detach == nil:
+		_ = l.be.CloseFD(fd)
+	default:
+		err = l.be.Detach(fd)
+	}
+	s.fd = -1
+	l.dismiss(s.id)
+	l.stats.Closed++
+	s.wakeWaiters()
+	if fn := s.detach; fn != nil {
+		fn(fd, &s.unread, err)
+	}
+	s.unread.Reset()
+	s.h.Closed(s, s.cause, &s.out)
+	s.out.Reset()
+}
+
+// abandon follows end when the backend has failed and is closed: the operations
+// in flight are forgotten.
+func (s *Stream) abandon() {
+	_ = s.loop.be.CloseFD(int(s.fd))
+	s.fd = -1
+	s.loop.dying.push(s)
+}

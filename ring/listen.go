@@ -1,0 +1,166 @@
+package ring
+
+import (
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/kcm-go/kcm/ring/internal/backend"
+)
+
+// Listener accepts connections on a listening socket. One multishot accept is
+// in flight.
+type Listener struct {
+	loop  *Loop
+	id    uint32
+	gen   uint32
+	fd    int
+	armed bool
+	dead  bool
+	pause Timer
+	conn  func(fd int)
+	ended func(error)
+	cause error
+}
+
+// acceptPause is how long a listener waits when descriptors or memory have run
+// out before it accepts again.
+const acceptPause = 10 * time.Millisecond
+
+// Listen accepts connections on a listening socket, whose descriptor it takes
+// over: conn is called on the loop's thread with each new connection's
+// descriptor and owns it; ended once when the listener is closed (nil) or fails.
+// Running out of descriptors is not a failure: the listener pauses and goes on.
+func (l *Loop) Listen(fd int, conn func(fd int), ended func(error)) (*Listener, error) {
+	if l.stop {
+		return nil, ErrClosed
+	}
+	if err := l.be.Attach(fd); err != nil {
+		return nil, fmt.Errorf("listen: descriptor %d: %w", fd, err)
+	}
+	ln := &Listener{loop: l, fd: fd, conn: conn, ended: ended}
+	ln.id, ln.gen = l.enroll(ln)
+	ln.arm()
+	return ln, nil
+}
+
+func (ln *Listener) key() backend.Key { return backend.MakeKey(backend.OpAccept, ln.gen, ln.id) }
+
+func (ln *Listener) arm() {
+	ln.armed = true
+	ln.loop.be.Accept(ln.key(), ln.fd)
+}
+
+// Expire implements Expirer.
+func (ln *Listener) Expire(*Timer) {
+	if !ln.armed && !ln.dead {
+		ln.arm()
+	}
+}
+
+// Close stops accepting and closes the socket. ended is called with nil.
+func (ln *Listener) Close() { ln.end(nil) }
+
+func (ln *Listener) complete(ev *backend.Event) {
+	if !ev.More {
+		ln.armed = false
+	}
+	if ev.Res >= 0 {
+		if ln.dead { // too late: nobody wants it
+			_ = ln.loop.be.CloseFD(int(ev.Res))
+		} else {
+			ln.loop.stats.Accepted++
+			ln.conn(int(ev.Res))
+		}
+	}
+	if ln.dead {
+		if !ln.armed {
+			ln.bury()
+		}
+		return
+	}
+	switch err := ev.Err(); err {
+	case 0, syscall.ECONNABORTED, syscall.EINTR, syscall.EAGAIN, syscall.ECANCELED, syscall.EPROTO:
+		if !ln.armed {
+			ln.arm()
+		}
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM:
+		if !ln.armed && !ln.pause.Armed() {
+			ln.loop.StartTimer(&ln.pause, acceptPause, ln)
+		}
+	default:
+		ln.end(fmt.Errorf("accept: %w", err))
+	}
+}
+
+func (ln *Listener) end(cause error) {
+	if ln.dead {
+		return
+	}
+	ln.dead, ln.cause = true, cause
+	ln.loop.StopTimer(&ln.pause)
+	if ln.armed {
+		ln.loop.be.Cancel(ln.key())
+		return
+	}
+	ln.bury()
+}
+
+func (ln *Listener) bury() {
+	if ln.fd < 0 { // closed by conn, inside the last event
+		return
+	}
+	_ = ln.loop.be.CloseFD(ln.fd)
+	ln.fd = -1
+	ln.loop.dismiss(ln.id)
+	ln.ended(ln.cause)
+}
+
+func (ln *Listener) abandon() { ln.bury() }
+
+// Discard closes a descriptor that conn was given and nobody wants.
+func (l *Loop) Discard(fd int) { _ = l.be.CloseFD(fd) }
+
+// Dial connects to an address: *net.TCPAddr or *net.UnixAddr. The stream takes
+// messages to send at once; h.Opened is called when it is connected, h.Closed
+// with the error when it could not be (ECONNREFUSED, ETIMEDOUT by the
+// kernel's own timeout, and so on).
+func (l *Loop) Dial(to net.Addr, h Handler) (*Stream, error) {
+	if l.stop {
+		return nil, ErrClosed
+	}
+	addr, family, err := backendAddr(to)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	fd, err := l.be.Socket(family, syscall.SOCK_STREAM)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: socket: %w", to, err)
+	}
+	if err := l.be.Attach(fd); err != nil {
+		_ = l.be.CloseFD(fd)
+		return nil, fmt.Errorf("dial %s: %w", to, err)
+	}
+	_ = l.be.NoDelay(fd) // unix sockets have no such option
+	s := l.newStream(fd, h, connecting)
+	s.remote = to
+	s.ops |= bit(backend.OpConnect)
+	l.be.Connect(s.key(backend.OpConnect), fd, &addr)
+	return s, nil
+}
+
+func (s *Stream) connected(ev *backend.Event) {
+	if s.state != connecting {
+		return
+	}
+	if err := ev.Err(); err != 0 {
+		s.end(fmt.Errorf("connect %s: %w", s.remote, err))
+		return
+	}
+	s.state = open_
+	s.loop.stats.Opened++
+	s.h.Opened(s)
+	s.steer()
+	s.wantSend()
+}

@@ -1,0 +1,48 @@
+package ring
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/ring/internal/epoll"
+	"github.com/kcm-go/kcm/ring/internal/uring"
+)
+
+func threadID() int64 { return int64(unix.Gettid()) }
+
+func open(b Backend) func(backend.Config) (backend.Backend, error) {
+	switch b {
+	case URing:
+		return func(c backend.Config) (backend.Backend, error) {
+			be, err := uring.New(c)
+			if err != nil {
+				return nil, fmt.Errorf("io_uring: %s: %w", uring.Explain(err), err)
+			}
+			return be, nil
+		}
+	case Epoll:
+		return epoll.New
+	}
+	return func(c backend.Config) (backend.Backend, error) {
+		be, err := uring.New(c)
+		if err == nil {
+			return be, nil
+		}
+		why := uring.Explain(err)
+		be, err = epoll.New(c)
+		if err != nil {
+			return nil, err
+		}
+		return noted{be, "io_uring is not used: " + why + "; running on epoll"}, nil
+	}
+}
+
+// noted is a backend chosen because another one could not be had.
+type noted struct {
+	backend.Backend
+	why string
+}
+
+func (n noted) Notes() []string { return append([]string{n.why}, n.Backend.Notes()...) }

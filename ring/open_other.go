@@ -1,0 +1,17 @@
+//go:build !linux
+
+package ring
+
+import (
+	"fmt"
+
+	"github.com/kcm-go/kcm/ring/internal/backend"
+)
+
+func threadID() int64 { return 0 }
+
+func open(Backend) func(backend.Config) (backend.Backend, error) {
+	return func(backend.Config) (backend.Backend, error) {
+		return nil, fmt.Errorf("this system has neither io_uring nor epoll: %w", ErrNotSupported)
+	}
+}

@@ -1,0 +1,198 @@
+package ring
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/sgmsg"
+)
+
+// Send queues the message; its content moves and m is gone. It never blocks.
+// The bytes leave with the next turn, together with everything else queued by
+// then. On error m is still the caller's: ErrClosed when the stream no longer
+// sends, ENOBUFS when the queue would exceed its hard limit, which ends the
+// stream.
+func (s *Stream) Send(m *sgmsg.Message) error {
+	if s.state > open_ {
+		return ErrClosed
+	}
+	if s.out.Len()+m.Len() > s.loop.opt.SendHard {
+		s.end(errTooMuchQueued)
+		return errTooMuchQueued
+	}
+	m.MoveTo(&s.out)
+	s.wantSend()
+	return nil
+}
+
+var errTooMuchQueued error = fmt.Errorf("send: the peer does not read and the out queue is at its hard limit: %w", syscall.ENOBUFS)
+
+// Queued returns the bytes in the out queue: not yet accepted by the kernel.
+func (s *Stream) Queued() int { return s.out.Len() }
+
+// Written returns the bytes accepted by the kernel since the stream was opened.
+func (s *Stream) Written() uint64 { return s.written }
+
+// Overdrawn reports that the out queue is over its soft limit: whoever fills it
+// should wait (Await).
+func (s *Stream) Overdrawn() bool { return s.out.Len() > s.loop.opt.SendSoft }
+
+// Waiter is somebody who filled an out queue over its limit and waits for it to
+// drain. It is embedded in the producer. Wake is called once, on the thread of
+// the stream's loop, when half the limit is free again or the stream has ended.
+//
+// It is the one credit primitive: an echo waits for its own stream, a proxy for
+// another one, possibly of another loop.
+type Waiter struct {
+	next   *Waiter
+	queued bool
+	Wake   func()
+}
+
+// Await registers w to be woken when the out queue has drained, and reports
+// whether it did: false when the queue is within its limit, or w waits already.
+func (s *Stream) Await(w *Waiter) bool {
+	if w.queued || !s.Overdrawn() || s.state >= closing {
+		return false
+	}
+	w.queued = true
+	w.next, s.waiters = s.waiters, w
+	return true
+}
+
+func (s *Stream) wakeWaiters() {
+	w := s.waiters
+	s.waiters = nil
+	for w != nil {
+		next := w.next
+		w.next, w.queued = nil, false
+		w.Wake()
+		w = next
+	}
+}
+
+func (s *Stream) wantSend() {
+	const busy = 1<<backend.OpSend | 1<<backend.OpPoll | 1<<backend.OpConnect
+	if s.ops&busy == 0 && s.out.Len() > 0 && (s.state == open_ || s.state == draining) {
+		s.loop.dirty.push(s)
+	}
+}
+
+// transmit starts one send of what is queued, in one vector.
+func (s *Stream) transmit() {
+	l := s.loop
+	v := l.vector[:0]
+	n := 0
+	for i := range min(s.out.Used(), backend.MaxVector) {
+		e := s.out.Elem(i)
+		v = append(v, e)
+		n += int(e.Len)
+		if n >= maxSendBytes {
+			break
+		}
+	}
+	s.sending = int32(n)
+	s.ops |= bit(backend.OpSend)
+	l.be.Send(s.key(backend.OpSend), int(s.fd), v)
+}
+
+// maxSendBytes is enough to fill any socket buffer; more only grows the count
+// that must fit an int32.
+const maxSendBytes = 4 << 20
+
+func (s *Stream) sent(ev *backend.Event) {
+	l := s.loop
+	if ev.Res < 0 {
+		if ev.Err() == syscall.EAGAIN {
+			s.awaitSpace()
+		} else if s.state < closing {
+			s.end(fmt.Errorf("send: %w", ev.Err()))
+		}
+		return
+	}
+	l.stats.BytesOut += uint64(ev.Res)
+	s.written += uint64(ev.Res)
+	s.out.TrimFront(int(ev.Res))
+	if s.state >= closing {
+		return
+	}
+	s.loop.StopTimer(&s.stall)
+	switch {
+	case s.out.Len() == 0:
+		s.drained()
+	case ev.Res < s.sending: // short: the socket buffer is full
+		s.awaitSpace()
+	default:
+		s.wantSend()
+	}
+	// Last, because those who are woken send at once.
+	if s.waiters != nil && s.out.Len() <= l.opt.SendSoft/2 {
+		s.wakeWaiters()
+	}
+}
+
+func (s *Stream) awaitSpace() {
+	if s.state >= closing {
+		return
+	}
+	l := s.loop
+	s.ops |= bit(backend.OpPoll)
+	l.be.Poll(s.key(backend.OpPoll), int(s.fd))
+	l.stuck.push(s)
+	if d := l.opt.SendTimeout; d > 0 && !s.stall.Armed() {
+		l.StartTimer(&s.stall, d, s)
+	}
+}
+
+// drained does what waited for an empty out queue.
+func (s *Stream) drained() {
+	switch {
+	case s.detach != nil:
+		s.end(nil)
+	case s.state == draining && !s.shut:
+		s.shutdownWrite()
+	}
+}
+
+// evict copies out of receive buffers what waits in them: the queues of
+// streams whose peers do not read, and unread bytes of streams that are paused.
+// When private memory is used up as well, the stream that has been stuck for
+// longest is ended: progress for the others comes before one that makes none.
+func (l *Loop) evict() {
+	for s := l.stuck.head; s != nil; {
+		next := s.links[inStuck].next
+		if s.ops&bit(backend.OpSend) == 0 && pins(&s.out, l.mem.recv) {
+			if err := s.out.Compact(l.mem.recv, l.mem.spill); err != nil {
+				// One at a time: its memory comes back with its last event.
+				if l.victim == nil || l.victim.state == gone {
+					l.victim = l.stuck.head
+					l.victim.end(errNoPrivateMemory)
+				}
+				return
+			}
+			l.stats.Evicted++
+		}
+		s = next
+	}
+	for s := l.held.head; s != nil; s = s.links[inHeld].next {
+		s.h.Evict(s, l.mem.recv)
+		if pins(&s.unread, l.mem.recv) {
+			if s.unread.Compact(l.mem.recv, l.mem.spill) != nil {
+				return
+			}
+			l.stats.Evicted++
+		}
+	}
+}
+
+var errNoPrivateMemory error = fmt.Errorf("send: the peer does not read and private memory is used up: %w", syscall.ENOBUFS)
+
+func pins(m *sgmsg.Message, a *sgmsg.Arena) bool {
+	for i := range m.Used() {
+		if a.Owns(m.Elem(i).Buf) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,267 @@
+package ring
+
+import (
+	"fmt"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/sgmsg"
+)
+
+// Handler is told what happens on a stream. All methods are called on the
+// loop's thread, never concurrently and never from inside a method of Stream.
+type Handler interface {
+	// Opened: a stream made by Dial is connected. Not called for Attach.
+	Opened(s *Stream)
+	// DataReady: unread bytes have arrived. Called once per turn however many
+	// chunks came. It reports whether the handler holds on to chunks it has
+	// consumed, for a message that is not complete.
+	DataReady(s *Stream) (holds bool)
+	// Evict: receive buffers are short. What the handler holds on to in pool is
+	// to be copied out of it (sgmsg.Message.Compact).
+	Evict(s *Stream, pool *sgmsg.Arena)
+	// StateChange: the receive side has ended, at an orderly end of stream (err
+	// nil) or with an error. Called once, after the DataReady for the last
+	// bytes.
+	StateChange(s *Stream, err error)
+	// Check: somebody called Kick.
+	Check(s *Stream)
+	// Expired: the timer of StartTimer has fired.
+	Expired(s *Stream, gen uint32)
+	// Closed: the stream is gone; its descriptor is closed or given away. cause
+	// is what Close was given or the error that ended it. rest holds the bytes
+	// that were queued and not accepted by the kernel; it is lent for the call.
+	// Always the last call.
+	Closed(s *Stream, cause error, rest *sgmsg.Message)
+}
+
+// Stream is an endpoint of a byte stream: the "lower" of a parser. It holds the
+// unread chunks of the receive side and the out queue of the send side.
+//
+// Receive side. Chunks arrive in receive buffers and stay unread until
+// consumed. When more than the credit is unread the receive stops, so the
+// peer's window closes. What is in flight below follows from what is wanted:
+//
+//	Recv (multishot, pool buffers) <---------------+
+//	 | Want(large)                                 | it was a small one
+//	 v                                             |
+//	cancel -> reserve -> Read body --full--> Read the next message, early
+//	                        ^                      |
+//	                        +---- Want(the rest) --+
+//
+// Send side. Queued bytes form one message; each turn starts one vectored send
+// of it. A send that cannot proceed waits for write space with nothing in
+// flight, so what waits can be copied out of receive buffers when they run
+// short.
+//
+// Life. connecting -> open -> (draining ->) closing -> gone. In closing the
+// operations in flight are cancelled; when the last has ended, the descriptor is
+// closed and the slot starts a new generation.
+//
+// Methods are for the loop's thread, except Kick, Loop and RemoteAddr.
+type Stream struct {
+	loop *Loop
+	h    Handler
+	id   uint32
+	gen  uint32
+	fd   int32
+
+	ops     uint16 // operations in flight, a bit per backend.Op
+	ending  uint16 // of which cancelled by us
+	member  uint8  // lists the stream is in, a bit per listKind
+	state   streamState
+	eof     bool // the peer has ended its side
+	told    bool // StateChange was called
+	kicked  atomic.Bool
+	shut    bool // our side is shut down for writing
+	sending int32
+	written uint64 // bytes accepted by the kernel
+
+	links [listKinds]streamLink
+
+	unread sgmsg.Message
+	want   int           // bytes missing of the message in progress; 0: not known
+	body   sgmsg.Element // large-region memory being filled; see body.go
+	filled uint32
+	early  bool          // body was reserved before its message was announced
+	tail   sgmsg.Element // room behind the last body's bytes, in the same buffer
+	expect int           // in bulk: length of the last large message; else 0
+	chunks bool          // the message in progress goes without the large region
+	rerr   error         // what ended the receive side
+
+	out     sgmsg.Message
+	waiters *Waiter
+
+	cause  error
+	detach func(fd int, rest *sgmsg.Message, err error)
+	remote net.Addr
+
+	kick     Task
+	timer    Timer // the handler's
+	timerGen uint32
+	stall    Timer // send timeout, later linger
+}
+
+type streamState uint8
+
+const (
+	connecting streamState = iota
+	open_
+	draining // sending what is queued, then closing; receives are discarded
+	closing
+	gone
+)
+
+func bit(op backend.Op) uint16 { return 1 << op }
+
+func (s *Stream) key(op backend.Op) backend.Key { return backend.MakeKey(op, s.gen, s.id) }
+
+func (l *Loop) newStream(fd int, h Handler, st streamState) *Stream {
+	s := &Stream{loop: l, h: h, fd: int32(fd), state: st}
+	s.kick.Run = s.check
+	s.id, s.gen = l.enroll(s)
+	return s
+}
+
+// Attach makes an endpoint of a connected stream socket and takes the
+// descriptor over: the loop closes it. On error the descriptor is still the
+// caller's. Receiving starts at once.
+func (l *Loop) Attach(fd int, h Handler) (*Stream, error) {
+	if l.stop {
+		return nil, ErrClosed
+	}
+	if err := l.be.Attach(fd); err != nil {
+		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, err)
+	}
+	_ = l.be.NoDelay(fd) // unix sockets have no such option
+	s := l.newStream(fd, h, open_)
+	_, remote := l.be.Names(fd)
+	s.remote = netAddr(remote)
+	l.stats.Opened++
+	s.steer()
+	return s, nil
+}
+
+// Loop returns the stream's loop.
+func (s *Stream) Loop() *Loop { return s.loop }
+
+// FD returns the descriptor, for socket options. It must not be read, written
+// or closed.
+func (s *Stream) FD() int { return int(s.fd) }
+
+// RemoteAddr returns the peer's address: *net.TCPAddr or *net.UnixAddr.
+func (s *Stream) RemoteAddr() net.Addr { return s.remote }
+
+// LocalAddr returns the stream's own address, or nil when it is closed.
+func (s *Stream) LocalAddr() net.Addr {
+	if s.state >= closing {
+		return nil
+	}
+	local, _ := s.loop.be.Names(int(s.fd))
+	return netAddr(local)
+}
+
+// Ended reports whether the receive side has ended: no more bytes will come.
+func (s *Stream) Ended() bool { return s.eof || s.rerr != nil }
+
+// Readable returns the number of unread bytes.
+func (s *Stream) Readable() int { return s.unread.Len() }
+
+// Peek returns the first unread chunk. The stream keeps the reference.
+func (s *Stream) Peek() (sgmsg.Element, bool) {
+	if s.unread.Used() == 0 {
+		return sgmsg.Element{}, false
+	}
+	return s.unread.Elem(0), true
+}
+
+// Consume drops n bytes of the first chunk, and with its last byte the chunk.
+func (s *Stream) Consume(n int) { s.unread.TrimFront(n) }
+
+// Want says how many more bytes, the unread ones included, the message in
+// progress needs; 0: none or unknown. When many are missing the stream reads
+// them into one contiguous buffer.
+func (s *Stream) Want(n int) {
+	s.want = n
+	if n == 0 {
+		s.chunks = false
+	}
+}
+
+// Full reports that the stream takes no more bytes before some are consumed.
+func (s *Stream) Full() bool { return s.unread.Len() >= s.loop.opt.Credit || s.Ended() }
+
+// Alloc implements sgmsg.Allocator with the loop's private memory.
+func (s *Stream) Alloc(n int) (sgmsg.Element, error) { return s.loop.Alloc(n) }
+
+// Kick asks for a call of the handler's Check on the loop's thread. Requests
+// that come before it collapse into one. Safe for concurrent use.
+func (s *Stream) Kick() {
+	if s.kicked.CompareAndSwap(false, true) {
+		s.loop.PostTask(&s.kick)
+	}
+}
+
+func (s *Stream) check() {
+	s.kicked.Store(false)
+	if s.state == open_ {
+		s.h.Check(s)
+		s.steer()
+	}
+}
+
+// StartTimer arms the stream's timer: Handler.Expired gets gen after d. An armed
+// timer is replaced. On a stream that is ending it does nothing.
+func (s *Stream) StartTimer(d time.Duration, gen uint32) {
+	if s.state >= draining {
+		return
+	}
+	if s.state >= closing {
+		return // Closed is the last call
+	}
+	s.timerGen = gen
+	s.loop.StartTimer(&s.timer, d, s)
+}
+
+// StopTimer disarms it.
+func (s *Stream) StopTimer() { s.loop.StopTimer(&s.timer) }
+
+// Expire implements Expirer for the stream's own timers.
+func (s *Stream) Expire(t *Timer) {
+	switch {
+	case t == &s.timer:
+		s.h.Expired(s, s.timerGen)
+		s.steer()
+	case s.state == draining && s.shut:
+		s.end(s.cause) // the linger is over
+	default:
+		s.end(syscall.ETIMEDOUT)
+	}
+}
+
+func (s *Stream) complete(ev *backend.Event) {
+	op := ev.Key.Op()
+	if !ev.More {
+		s.ops &^= bit(op)
+		s.ending &^= bit(op)
+	}
+	switch op {
+	case backend.OpRecv:
+		s.received(ev)
+	case backend.OpRead:
+		s.read(ev)
+	case backend.OpSend:
+		s.sent(ev)
+	case backend.OpPoll:
+		s.loop.stuck.remove(s)
+		s.wantSend()
+	case backend.OpConnect:
+		s.connected(ev)
+	}
+	if s.state == closing && s.ops == 0 {
+		s.loop.dying.push(s)
+	}
+}
