@@ -1,0 +1,253 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/kcm-go/kcm/ring"
+)
+
+// Attach takes a connection over: *net.TCPConn or *net.UnixConn of a stream
+// socket, or what Detach returned once its replayed bytes have been read. On success c is closed and the connection
+// lives on in the Psock; on error c is unchanged. Bytes that have already
+// arrived are read.
+//
+// Errors: EOPNOTSUPP for any other kind of connection or socket, ErrClosed when
+// the Mux is shut down or c is closed.
+func (m *Mux) Attach(c net.Conn) (*Psock, error) {
+	if d, ok := c.(*replayConn); ok && len(d.rest) == 0 {
+		c = d.Conn
+	}
+	var sc syscall.Conn
+	switch c := c.(type) {
+	case *net.TCPConn:
+		sc = c
+	case *net.UnixConn:
+		sc = c
+	default:
+		return nil, fmt.Errorf("attach: %T is neither a *net.TCPConn nor a *net.UnixConn: %w", c, syscall.EOPNOTSUPP)
+	}
+	fd, err := dupConn(sc)
+	if err != nil {
+		return nil, fmt.Errorf("attach: %w", err)
+	}
+	p, err := m.AttachFD(fd)
+	if err != nil {
+		closeFD(fd)
+		return nil, err
+	}
+	_ = c.Close() // the descriptor is a duplicate; the connection stays up
+	return p, nil
+}
+
+// AttachFD takes over the descriptor of a connected stream socket, TCP or unix.
+// On error the descriptor is still the caller's.
+//
+// Errors, as the kernel's attach has them: ENOENT when fd is not an open
+// socket, EOPNOTSUPP when it is not a stream socket, listens, or is not
+// connected, EALREADY when this Mux has it already; ErrClosed.
+func (m *Mux) AttachFD(fd int) (*Psock, error) {
+	if err := checkFD(fd); err != nil {
+		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, err)
+	}
+	m.mu.Lock()
+	_, twice := m.given[fd]
+	m.given[fd] = struct{}{}
+	m.mu.Unlock()
+	if twice {
+		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, syscall.EALREADY)
+	}
+	p, err := m.place(func(sh *shard) (*Psock, error) { return m.adopt(sh, fd) })
+	if err != nil {
+		m.mu.Lock()
+		delete(m.given, fd)
+		m.mu.Unlock()
+	}
+	return p, err
+}
+
+// place runs fn on a loop: the caller's if it is on one, else the one with the
+// fewest connections.
+func (m *Mux) place(fn func(*shard) (*Psock, error)) (p *Psock, err error) {
+	for _, sh := range m.shards {
+		if sh.loop.OnThread() {
+			return fn(sh)
+		}
+	}
+	sh := m.lightest()
+	if e := sh.loop.Do(func() { p, err = fn(sh) }); e != nil {
+		return nil, fmt.Errorf("attach: %w", e)
+	}
+	return p, err
+}
+
+// adopt makes a Psock of a connected descriptor. Loop's thread.
+func (m *Mux) adopt(sh *shard, fd int) (*Psock, error) {
+	p, err := m.enter(sh, func(p *Psock) (err error) {
+		p.given = fd
+		p.stream, err = sh.loop.Attach(fd, (*upper)(p))
+		return err
+	})
+	if err == nil && m.opt.OnOpen != nil {
+		m.opt.OnOpen(p)
+	}
+	return p, err
+}
+
+// enter makes a Psock and lets open give it a stream. Loop's thread.
+func (m *Mux) enter(sh *shard, open func(*Psock) error) (*Psock, error) {
+	index, err := m.admit()
+	if err != nil {
+		return nil, err
+	}
+	p := &Psock{mux: m, shard: sh, index: index, given: -1}
+	p.waiter.Wake = p.drained
+	if err = m.profile.Init(&p.parser, (*lower)(p), p); err == nil {
+		err = open(p)
+	}
+	if err != nil {
+		m.dismiss(index, -1)
+		return nil, err
+	}
+	sh.add(p)
+	return p, nil
+}
+
+// Dial connects to an address of network tcp, tcp4, tcp6 or unix, and waits until
+// the connection stands or ctx ends. Errors: those of the name resolution, of
+// connect (ECONNREFUSED ...), ctx.Err, ErrClosed; EDEADLK on a loop's thread.
+func (m *Mux) Dial(ctx context.Context, network, address string) (*Psock, error) {
+	if m.onThread() {
+		return nil, fmt.Errorf("dial %s: %w", address, ErrDeadlock)
+	}
+	to, err := resolve(network, address)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	opened := make(chan error, 1)
+	p, err := m.place(func(sh *shard) (*Psock, error) {
+		return m.enter(sh, func(p *Psock) (err error) {
+			p.opened = opened
+			p.stream, err = sh.loop.Dial(to, (*upper)(p))
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	select {
+	case err = <-opened:
+	case <-ctx.Done():
+		p.Close()
+		if err = <-opened; err == nil { // it stood a moment before
+			p.Close()
+		}
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	return p, nil
+}
+
+func resolve(network, address string) (net.Addr, error) {
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		return net.ResolveTCPAddr(network, address)
+	case "unix":
+		return net.ResolveUnixAddr(network, address)
+	}
+	return nil, fmt.Errorf("network %q: want tcp, tcp4, tcp6 or unix: %w", network, syscall.EPROTONOSUPPORT)
+}
+
+// server is one listener that is being served.
+type server struct {
+	mux   *Mux
+	ln    net.Listener
+	shard *shard
+	acc   *ring.Listener // loop's thread
+	done  chan error
+}
+
+// Serve accepts connections from ln, a *net.TCPListener or *net.UnixListener,
+// until Shutdown or Close, and then returns ErrClosed. It takes ln over and
+// closes it before it returns. Connections go to the loop that has the fewest.
+// On a loop's thread it returns EDEADLK.
+func (m *Mux) Serve(ln net.Listener) error {
+	if m.onThread() {
+		return fmt.Errorf("serve: %w", ErrDeadlock)
+	}
+	defer ln.Close()
+	sc, ok := ln.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("serve: %T is neither a *net.TCPListener nor a *net.UnixListener: %w", ln, syscall.EOPNOTSUPP)
+	}
+	fd, err := dupConn(sc)
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	s := &server{mux: m, ln: ln, shard: m.shards[0], done: make(chan error, 1)}
+	m.mu.Lock()
+	if m.state != running {
+		m.mu.Unlock()
+		closeFD(fd)
+		return ErrClosed
+	}
+	m.servers[s] = struct{}{}
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		delete(m.servers, s)
+		m.mu.Unlock()
+	}()
+	if e := s.shard.loop.Do(func() {
+		s.acc, err = s.shard.loop.Listen(fd, s.accepted, func(cause error) { s.done <- cause })
+	}); e != nil {
+		err = e
+	}
+	if err != nil {
+		closeFD(fd)
+		return fmt.Errorf("serve: %w", err)
+	}
+	m.mu.Lock()
+	late := m.state != running
+	m.mu.Unlock()
+	if late {
+		s.close()
+	}
+	if err := <-s.done; err != nil && err != ErrClosed {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return ErrClosed
+}
+
+// close stops accepting.
+func (s *server) close() {
+	s.shard.loop.Post(func() {
+		if s.acc != nil {
+			s.acc.Close()
+		}
+	})
+}
+
+// accepted places a new connection. Loop's thread.
+func (s *server) accepted(fd int) {
+	sh := s.mux.lightest()
+	if sh == s.shard {
+		s.open(sh, fd)
+		return
+	}
+	sh.load.Add(1) // so that a burst is spread before the others have seen it
+	if !sh.loop.Post(func() { sh.load.Add(-1); s.open(sh, fd) }) {
+		sh.load.Add(-1)
+		s.shard.loop.Discard(fd)
+	}
+}
+
+func (s *server) open(sh *shard, fd int) {
+	if _, err := s.mux.adopt(sh, fd); err != nil {
+		sh.loop.Discard(fd)
+	}
+}

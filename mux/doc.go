@@ -1,0 +1,86 @@
+// Package mux turns connections into messages: it reads any number of byte streams,
+// cuts them into messages by a format, and hands each message to a function that may
+// send it on without copying it.
+//
+// # The way of a message
+//
+//	kernel -> receive buffer -> stream -> parser -> Handler -> Send -> out queue -> kernel
+//	          (package ring)             (strparser)           (the same, or another
+//	                                                            connection's)
+//
+// A connection inside a [Mux] is a [Psock]. It lives on one loop of package ring from
+// beginning to end: there its bytes arrive, its parser runs, its messages are handled
+// and its replies leave. Loops share nothing per message, so to receive one and send it
+// on takes no lock, no system call of its own, no allocation and no change of
+// goroutine. A send to a connection of another loop is posted there. What is sent to one
+// connection in one turn of its loop leaves together.
+//
+// # Use
+//
+//	m, err := mux.New(mux.Options{Format: strparser.Length32})
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	defer m.Close()
+//	m.Handle(func(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {
+//		from.Send(msg) // moves: no byte is copied
+//		return mux.Done
+//	})
+//	ln, err := net.Listen("tcp", ":7000")
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	log.Fatal(m.Serve(ln))
+//
+// Connections come from [Mux.Serve], [Mux.Dial] and [Mux.Attach], which takes over one
+// that package net made; [Psock.Detach] gives it back with the bytes that no message
+// has used. [Mux.Shutdown] and [Mux.Close] end a Mux as they end a server of net/http.
+//
+// # Who owns a message
+//
+// The message a [Handler] gets is lent: its bytes are valid until the handler returns.
+// It may be
+//
+//   - looked at (Head, Segments, CopyTo), header included;
+//   - moved to a connection with [Psock.Send], after which it is gone, whatever
+//     becomes of it: bytes the kernel did not accept go to Options.OnLost;
+//   - kept with its Take method, and then released when done with, on any goroutine.
+//
+// What is left is released by the Mux. Reading or sending a message that is gone panics,
+// in every build. Received bytes are shared with the neighbours in their buffer and must not be
+// written; a reply with other content is built from [sgmsg.Message.Reserve] with the
+// loop's memory, or copied with [Psock.SendPayload].
+//
+// # Blocking
+//
+// A handler runs on a loop, and while it runs that loop does nothing else: it must
+// not block, and what takes long belongs into a goroutine, with Take and a later Send.
+// Calls that would wait for a loop (Dial, Serve, Shutdown, Close, Detach) return
+// EDEADLK on a loop's thread. Send never blocks anywhere.
+//
+// # Pressure
+//
+// Messages are not dropped, and no queue grows without limit. When the out queue of
+// a connection is over its limit (Options.Ring.SendSoft), the connections whose
+// messages fill it are paused: their bytes stay unread, their receive stops, and the
+// windows of their peers close. They go on when half the limit is free again. An echo
+// so waits for its own peer; a proxy from A to B makes A wait for B, also when the two
+// are on different loops. A peer that does not read at all is ended at SendHard or
+// after SendTimeout. A sender outside of any handler is not paused; it asks with
+// [Psock.TrySend].
+//
+// # How a connection ends
+//
+// In an orderly way, with nil for OnClose: when the peer finishes at the end of a
+// message, when the handler returns [End], by Drain, or by Close with nothing left to
+// send. Otherwise OnClose gets a [*PsockError], in which errors.Is finds the errno. A
+// message that cannot be right, is too long, or takes too long to arrive ends its
+// connection after the replies to those before it. A panic of the handler ends the
+// connection whose message caused it; see Options.CrashOnPanic.
+//
+// # What the package does not do
+//
+// It has no sockets for workers to receive from and no policies of dispatching to
+// them: every message is handled on its connection's loop. It does not move a
+// connection to another loop. It does not encrypt.
+package mux

@@ -1,0 +1,13 @@
+//go:build !linux
+
+package mux
+
+import (
+	"syscall"
+
+	"github.com/kcm-go/kcm/ring"
+)
+
+func dupConn(syscall.Conn) (int, error) { return -1, ring.ErrNotSupported }
+func checkFD(int) error                 { return ring.ErrNotSupported }
+func closeFD(int)                       {}

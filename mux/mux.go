@@ -1,0 +1,220 @@
+package mux
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/kcm-go/kcm/ring"
+	"github.com/kcm-go/kcm/sgmsg"
+	"github.com/kcm-go/kcm/strparser"
+)
+
+// Verdict is what a handler says about the message it was lent. The word is
+// sk_msg's.
+type Verdict uint8
+
+const (
+	// Done: the message has been handled. What was not sent or taken is
+	// released.
+	Done Verdict = iota
+	// Drop: the message is not wanted; it is released and counted.
+	Drop
+	// End: as Done, and this was the last message of the connection: what is
+	// queued is sent, then it is closed.
+	End
+)
+
+// Handler gets each message on the loop of its connection. msg is lent: its
+// bytes are valid until the handler returns, unless Send or Take moved them. A
+// handler must not block; while it runs its loop does nothing else.
+type Handler func(from *Psock, msg *sgmsg.Message) Verdict
+
+// Mux reads messages from any number of connections on one or several loops and
+// hands each to a Handler. Its methods are safe for concurrent use; those that
+// say so block and return EDEADLK on a loop's own thread.
+//
+// State is kept per loop, in shards that only their loop's thread touches; the
+// control block here is used when connections come and go, never per message.
+type Mux struct {
+	opt     Options
+	loops   []*ring.Loop
+	own     bool // loops are ours to close
+	shards  []*shard
+	profile *strparser.Profile
+	handler atomic.Pointer[Handler]
+
+	mu         sync.Mutex
+	state      muxState
+	servers    map[*server]struct{}
+	index      []bool           // psock indices in use; a new one gets the lowest free
+	lowest     int              // no index below it is free
+	given      map[int]struct{} // descriptors of AttachFD
+	open       int              // psocks not yet closed
+	idle       chan struct{}
+	lostDirect atomic.Uint64 // messages that were never queued
+}
+
+type muxState uint8
+
+const (
+	running muxState = iota
+	shuttingDown
+	closed
+)
+
+// origins numbers shards, for Message.SetOrigin.
+var origins atomic.Uint32
+
+// shard is the part of a Mux that belongs to one loop. Only that loop's thread
+// touches it, except load.
+type shard struct {
+	mux     *Mux
+	loop    *ring.Loop
+	origin  uint32
+	load    atomic.Int32 // connections, for balance
+	psocks  []*Psock     // in no order; a Psock knows its place
+	current *Psock       // whose message is being handled
+	stats   shardStats
+	retired Stats // of connections that have ended
+}
+
+// New makes a Mux and starts its loops. Errors: EINVAL for options, and whatever
+// keeps a loop from starting.
+func New(o Options) (*Mux, error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, given: map[int]struct{}{}, idle: make(chan struct{}, 1)}
+	var err error
+	m.profile, err = strparser.NewProfile(strparser.Options{
+		Format:          o.Format,
+		Message:         message,
+		MaxMessage:      o.MaxMessage,
+		AssemblyTimeout: o.AssemblyTimeout,
+		ReadDone:        readDone,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("mux: %w", err)
+	}
+	if len(o.On) == 0 {
+		m.own = true
+		if m.loops, err = startLoops(&m.opt); err != nil {
+			return nil, err
+		}
+	}
+	for _, l := range m.loops {
+		if err := o.fits(l); err != nil {
+			m.closeLoops()
+			return nil, err
+		}
+		m.shards = append(m.shards, &shard{mux: m, loop: l, origin: origins.Add(1)})
+	}
+	m.Handle(func(*Psock, *sgmsg.Message) Verdict { return Drop })
+	return m, nil
+}
+
+// Handle sets the handler of every message that arrives from now on. Without one
+// messages are dropped.
+func (m *Mux) Handle(h Handler) { m.handler.Store(&h) }
+
+// Loops returns the loops the Mux runs on.
+func (m *Mux) Loops() []*ring.Loop { return m.loops }
+
+// Psocks returns the number of connections.
+func (m *Mux) Psocks() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.open
+}
+
+// onThread reports whether the caller is on one of the loops, where blocking
+// would be for ever.
+func (m *Mux) onThread() bool {
+	for _, l := range m.loops {
+		if l.OnThread() {
+			return true
+		}
+	}
+	return false
+}
+
+func (sh *shard) add(p *Psock) {
+	p.place = len(sh.psocks)
+	sh.psocks = append(sh.psocks, p)
+	sh.load.Add(1)
+	sh.stats.opened++
+}
+
+func (sh *shard) remove(p *Psock) {
+	last := len(sh.psocks) - 1
+	sh.psocks[p.place] = sh.psocks[last]
+	sh.psocks[p.place].place = p.place
+	sh.psocks[last] = nil
+	sh.psocks = sh.psocks[:last]
+	sh.load.Add(-1)
+}
+
+// lightest returns the shard with the fewest connections.
+func (m *Mux) lightest() *shard {
+	best := m.shards[0]
+	for _, sh := range m.shards[1:] {
+		if best.ended() || sh.load.Load() < best.load.Load() && !sh.ended() {
+			best = sh
+		}
+	}
+	return best
+}
+
+// ended reports whether the shard's loop has ended: by its owner, or because it
+// failed.
+func (sh *shard) ended() bool {
+	select {
+	case <-sh.loop.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// admit counts a new connection in and gives it the lowest free index.
+func (m *Mux) admit() (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.state != running {
+		return 0, ErrClosed
+	}
+	if m.open == 0 { // a token left by those who ended before
+		select {
+		case <-m.idle:
+		default:
+		}
+	}
+	m.open++
+	i := m.lowest
+	for i < len(m.index) && m.index[i] {
+		i++
+	}
+	if i == len(m.index) {
+		m.index = append(m.index, false)
+	}
+	m.index[i] = true
+	m.lowest = i + 1
+	return i, nil
+}
+
+// dismiss counts a connection out.
+func (m *Mux) dismiss(index, given int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.index[index] = false
+	m.lowest = min(m.lowest, index)
+	m.open--
+	delete(m.given, given)
+	if m.open == 0 {
+		select {
+		case m.idle <- struct{}{}:
+		default:
+		}
+	}
+}

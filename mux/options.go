@@ -1,0 +1,184 @@
+package mux
+
+import (
+	"fmt"
+	"math/bits"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/kcm-go/kcm/affinity"
+	"github.com/kcm-go/kcm/ring"
+	"github.com/kcm-go/kcm/sgmsg"
+	"github.com/kcm-go/kcm/strparser"
+)
+
+// Options configure a Mux. Only Format is required.
+type Options struct {
+	// Format frames the messages of every connection. Required.
+	Format strparser.Format
+	// MaxMessage is the largest message accepted, header included; 1 MiB when
+	// zero. A longer one ends its connection with EMSGSIZE as soon as its header
+	// is readable.
+	MaxMessage int
+	// AssemblyTimeout ends a connection (ETIMEDOUT) whose peer has not completed a
+	// message so long after its first byte; 30 s when zero, none when negative.
+	// Without it a peer that stops in the middle of a large message keeps its
+	// memory reserved for ever.
+	AssemblyTimeout time.Duration
+
+	// Loops is how many loops to run; when zero as many as there are physical
+	// cores this process may use, and at most GOMAXPROCS-1 (1 if GOMAXPROCS
+	// is 1).
+	Loops int
+	// Pin binds each loop's thread to a core of its own. Off by default; the
+	// environment variable KCM_AFFINITY=off overrides it.
+	Pin bool
+	// Ring is the model of each loop's options: back end, memory, limits,
+	// spinning. RegionBytes, when zero, is derived from MaxMessage; SendTimeout is
+	// 30 s when zero and none when negative.
+	Ring ring.Options
+	// On makes the Mux use these running loops, which stay their owner's, in
+	// place of Loops, Pin and Ring. Muxes that share loops do not make each other's
+	// connections wait.
+	On []*ring.Loop
+
+	// OnOpen is called for each new connection before its first message,
+	// OnClose once after its last, with nil for an orderly end and a *PsockError
+	// otherwise. Both run on the connection's loop and must not block.
+	OnOpen  func(*Psock)
+	OnClose func(*Psock, error)
+	// OnLost gets each message that Send took and that was not, or not wholly,
+	// accepted by the kernel before the connection ended (it costs 8 bytes for each
+	// message in an out queue): msg holds the bytes
+	// that were not accepted, and is lent for the call. It runs on the
+	// connection's loop, for messages refused by a closed connection on the
+	// sender's goroutine. Messages accepted by the kernel may be lost as well if
+	// the connection dies; nobody can tell.
+	OnLost func(to *Psock, msg *sgmsg.Message, err error)
+
+	// CrashOnPanic lets a panic of a handler take the process down. By default it
+	// ends the connection whose message caused it, with a *PanicError.
+	CrashOnPanic bool
+}
+
+// regionFor returns the large-region size that has room for one message of n bytes
+// and half as much again for others.
+func regionFor(n int) int {
+	run := 64 << 10
+	if n > run {
+		run = 1 << bits.Len(uint(n-1))
+	}
+	return run + max(run/2, 8<<20)
+}
+
+func (o *Options) fill() error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("mux: "+format+": %w", append(args, syscall.EINVAL)...)
+	}
+	switch {
+	case o.Format == nil:
+		return bad("option Format is required")
+	case o.MaxMessage < 0:
+		return bad("option MaxMessage is %d, want a positive size", o.MaxMessage)
+	case o.Loops < 0:
+		return bad("option Loops is %d, want a positive number", o.Loops)
+	case len(o.On) > 0 && o.Loops > 0:
+		return bad("options On and Loops exclude each other")
+	}
+	if o.MaxMessage == 0 {
+		o.MaxMessage = strparser.DefaultMaxMessage
+	}
+	switch {
+	case o.AssemblyTimeout == 0:
+		o.AssemblyTimeout = 30 * time.Second
+	case o.AssemblyTimeout < 0:
+		o.AssemblyTimeout = 0
+	}
+	switch {
+	case o.Ring.SendTimeout == 0:
+		o.Ring.SendTimeout = 30 * time.Second
+	case o.Ring.SendTimeout < 0:
+		o.Ring.SendTimeout = 0
+	}
+	if o.Ring.RegionBytes == 0 {
+		o.Ring.RegionBytes = regionFor(o.MaxMessage)
+	}
+	return nil
+}
+
+// fits refuses a loop that could not receive one message of the maximum size.
+//
+//	MaxMessage <= largest run of the large region, or
+//	MaxMessage <= half the receive buffers, when there is no such region
+func (o *Options) fits(l *ring.Loop) error {
+	ro := l.Options()
+	if ro.SendHard < ro.SendSoft+o.MaxMessage {
+		return fmt.Errorf("mux: MaxMessage %d could be received and not sent: Ring.SendHard is %d, want at least SendSoft + MaxMessage = %d: %w",
+			o.MaxMessage, ro.SendHard, ro.SendSoft+o.MaxMessage, syscall.EINVAL)
+	}
+	if run := 1 << bits.Len(uint(ro.RegionBytes)) >> 1; ro.RegionBytes > 0 && o.MaxMessage <= run {
+		return nil
+	}
+	pool := ro.Buffers * ro.BufferSize
+	if o.MaxMessage <= pool/2 {
+		return nil
+	}
+	return fmt.Errorf("mux: MaxMessage %d does not fit: large region %d bytes, receive buffers %d x %d = %d bytes: %w",
+		o.MaxMessage, ro.RegionBytes, ro.Buffers, ro.BufferSize, pool, syscall.EINVAL)
+}
+
+// startLoops makes and starts the Mux's own loops by affinity's plan.
+func startLoops(o *Options) ([]*ring.Loop, error) {
+	top, err := affinity.Discover()
+	if err != nil && o.Pin {
+		return nil, fmt.Errorf("mux: %w", err)
+	}
+	n := o.Loops
+	if n == 0 {
+		n = max(1, runtime.GOMAXPROCS(0)-1)
+		if top != nil {
+			n = top.DefaultLoops(runtime.GOMAXPROCS(0))
+		}
+	}
+	var plan affinity.Plan
+	if o.Pin {
+		plan = top.Plan(affinity.Request{Loops: n, Off: affinity.OffByEnv()})
+	}
+	var loops []*ring.Loop
+	for i := range n {
+		ro := o.Ring
+		if ro.Name == "" {
+			ro.Name = fmt.Sprintf("%s/%d", processName(), i)
+		}
+		if o.Pin && plan.Slots[i].CPU >= 0 {
+			ro.Pin, ro.CPU = true, plan.Slots[i].CPU
+		}
+		l, err := ring.New(ro)
+		if err == nil {
+			err = l.Start()
+		}
+		if err != nil {
+			for _, l := range loops {
+				_ = l.Close() // err is what the caller needs to know
+			}
+			return nil, fmt.Errorf("mux: loop %d: %w", i, err)
+		}
+		loops = append(loops, l)
+	}
+	return loops, nil
+}
+
+func processName() string {
+	if len(os.Args) == 0 {
+		return "kcm"
+	}
+	name := os.Args[0]
+	for i := len(name) - 1; i >= 0; i-- {
+		if name[i] == '/' {
+			return name[i+1:]
+		}
+	}
+	return name
+}

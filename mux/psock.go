@@ -1,0 +1,285 @@
+package mux
+
+import (
+	"errors"
+	"io"
+	"net"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/kcm-go/kcm/ring"
+	"github.com/kcm-go/kcm/sgmsg"
+	"github.com/kcm-go/kcm/strparser"
+)
+
+// Psock is one connection of a Mux: the lower below, its parser, and the state of
+// both directions.
+//
+//	stream -> parser -> message -> handler -> Send -> out queue -> stream
+//
+// Receiving stops (the parser is paused, bytes stay below, the peer's window
+// closes) while holds > 0: once for each out queue that this connection's
+// messages have filled over its limit, its own or another connection's.
+//
+// It ends in one of three ways: orderly (the peer finished at a message
+// boundary, or End, or Drain), by an error of its parser (what is queued is
+// still sent), or by an error of the connection.
+//
+// Methods are safe for concurrent use unless they say otherwise.
+type Psock struct {
+	mux    *Mux
+	shard  *shard
+	stream *ring.Stream
+	index  int
+	place  int // in shard.psocks
+	given  int // descriptor of AttachFD, or -1
+
+	parser  strparser.Parser
+	holds   int  // out queues this connection's messages wait for
+	leaving bool // no more messages are delivered; see drain
+	cause   error
+	dropped int // bytes of an incomplete message
+
+	sends   sendLog
+	debtors []*Psock // producers that wait for our out queue
+
+	overdrawn atomic.Bool // the out queue is over its soft limit
+	posted    atomic.Int64
+	dead      atomic.Bool
+	waiter    ring.Waiter // for our own out queue
+	opened    chan error  // Dial waits on it
+	retry     ring.Timer  // of a parser that got no memory
+	value     atomic.Value
+}
+
+// valueBox lets values of different types be stored one after the other.
+type valueBox struct{ v any }
+
+// SetValue attaches a value of the user's to the connection.
+func (p *Psock) SetValue(v any) { p.value.Store(valueBox{v}) }
+
+// Value returns what SetValue attached last, or nil.
+func (p *Psock) Value() any {
+	b, _ := p.value.Load().(valueBox)
+	return b.v
+}
+
+// Index returns the connection's number: the lowest that was free in its Mux
+// when it came.
+func (p *Psock) Index() int { return p.index }
+
+// RemoteAddr returns the peer's address.
+func (p *Psock) RemoteAddr() net.Addr { return p.stream.RemoteAddr() }
+
+// Mux returns the Mux the connection belongs to.
+func (p *Psock) Mux() *Mux { return p.mux }
+
+// Loop returns the loop that serves the connection.
+func (p *Psock) Loop() *ring.Loop { return p.shard.loop }
+
+// Close ends the connection at once. What is queued and not accepted by the
+// kernel goes to OnLost.
+func (p *Psock) Close() { p.onLoop(func() { p.leave(nil, false) }) }
+
+// Drain ends the connection after what is queued has been sent. Messages that
+// still arrive are not delivered.
+func (p *Psock) Drain() { p.onLoop(func() { p.leave(nil, true) }) }
+
+// onLoop runs fn on the connection's loop: now if the caller is there, else
+// soon.
+func (p *Psock) onLoop(fn func()) {
+	if p.shard.loop.OnThread() {
+		fn()
+		return
+	}
+	p.shard.loop.Post(fn) // a closed loop has ended its connections
+}
+
+// leave starts the end of the connection. Loop's thread.
+func (p *Psock) leave(cause error, drain bool) {
+	if !p.leaving {
+		p.leaving = true
+		p.cause = cause
+		p.parser.Stop()
+		p.dropped = p.parser.InProgress()
+	}
+	if drain {
+		p.stream.Drain(cause)
+	} else {
+		p.stream.Close(cause)
+	}
+}
+
+// message is the parsers' callback: one complete message, lent.
+func message(ps *strparser.Parser, msg *sgmsg.Message) {
+	p := ps.Owner().(*Psock)
+	sh := p.shard
+	msg.SetOrigin(sh.origin)
+	sh.stats.rxMessages++
+	sh.stats.rxBytes += uint64(msg.Len())
+	p.stream.Expect(msg.Len())
+	sh.current = p
+	v := (*p.mux.handler.Load())(p, msg)
+	sh.current = nil
+	switch v {
+	case Drop:
+		sh.stats.rxDrops++
+	case End:
+		p.leave(nil, true)
+	}
+}
+
+// guard is deferred around everything that may run the handler: once per turn and
+// connection, not per message.
+func (p *Psock) guard() {
+	if p.mux.opt.CrashOnPanic {
+		return
+	}
+	if v := recover(); v != nil {
+		p.shard.current = nil
+		p.parser.Unwind()
+		p.leave(&PanicError{Value: v, Stack: debug.Stack()}, false)
+	}
+}
+
+// readDone is the parsers' callback at the end of each read loop.
+func readDone(ps *strparser.Parser, err error) error {
+	p := ps.Owner().(*Psock)
+	switch {
+	case ps.Finished():
+		p.leave(nil, true) // the peer has finished in an orderly way: answer, then go
+	case errors.Is(err, syscall.ENOMEM) && !ps.Stopped():
+		// Private memory is used up. The parser would ask again in the next turn.
+		p.shard.loop.StartTimer(&p.retry, memoryRetry, p)
+		return nil
+	}
+	return err
+}
+
+// memoryRetry is how long a parser waits that could not get memory.
+const memoryRetry = time.Millisecond
+
+// Expire implements ring.Expirer for the retry.
+func (p *Psock) Expire(*ring.Timer) { p.parser.CheckRcv() }
+
+// hold stops receiving; unhold takes one hold back. Loop's thread.
+func (p *Psock) hold() {
+	p.holds++
+	if p.holds == 1 {
+		p.shard.stats.pauses++
+		p.parser.Pause()
+	}
+}
+
+func (p *Psock) unhold() {
+	p.holds--
+	if p.holds == 0 && !p.leaving {
+		p.parser.Unpause()
+	}
+}
+
+// lower is what a Psock is to its parser: the stream, and the place where errors
+// are posted. A type of its own keeps these methods off Psock.
+type lower Psock
+
+func (w *lower) Readable() int                          { return w.stream.Readable() }
+func (w *lower) Peek() (sgmsg.Element, bool)            { return w.stream.Peek() }
+func (w *lower) Consume(n int)                          { w.stream.Consume(n) }
+func (w *lower) Want(n int)                             { w.stream.Want(n) }
+func (w *lower) Full() bool                             { return w.stream.Full() }
+func (w *lower) Alloc(n int) (sgmsg.Element, error)     { return w.stream.Alloc(n) }
+func (w *lower) Kick()                                  { w.stream.Kick() }
+func (w *lower) StartTimer(d time.Duration, gen uint32) { w.stream.StartTimer(d, gen) }
+func (w *lower) StopTimer()                             { w.stream.StopTimer() }
+
+// Post implements strparser.Lower: the parser has failed. Messages before the
+// failed one were handled and are answered.
+func (w *lower) Post(err error) {
+	p := (*Psock)(w)
+	p.leave(err, true)
+	var abort *strparser.AbortError
+	if errors.As(err, &abort) {
+		p.dropped = abort.Dropped
+	}
+}
+
+// upper is what a Psock is to its stream.
+type upper Psock
+
+func (u *upper) Opened(*ring.Stream) {
+	p := (*Psock)(u)
+	if p.mux.opt.OnOpen != nil {
+		p.mux.opt.OnOpen(p)
+	}
+	if p.opened != nil {
+		p.opened <- nil
+		p.opened = nil
+	}
+}
+
+func (u *upper) DataReady(*ring.Stream) (holds bool) {
+	defer (*Psock)(u).guard()
+	u.parser.DataReady()
+	return u.parser.Holds()
+}
+
+func (u *upper) Evict(_ *ring.Stream, pool *sgmsg.Arena) {
+	_ = u.parser.Compact(pool) // without memory the chunks stay where they are
+}
+
+func (u *upper) Check(*ring.Stream) {
+	defer (*Psock)(u).guard()
+	u.parser.Check()
+}
+
+func (u *upper) Expired(_ *ring.Stream, gen uint32) { u.parser.Expire(gen) }
+func (u *upper) StateChange(_ *ring.Stream, err error) {
+	p := (*Psock)(u)
+	defer p.guard()
+	if err == nil {
+		p.parser.EOF()
+		return
+	}
+	p.leave(err, false)
+}
+
+func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
+	p := (*Psock)(u)
+	sh := p.shard
+	p.dead.Store(true)
+	if !p.leaving {
+		p.leaving, p.cause = true, cause
+		p.dropped = p.parser.InProgress()
+	} else if p.cause == nil && cause != nil && !errors.Is(cause, io.EOF) {
+		p.cause = cause
+	}
+	p.parser.Stop()
+	sh.loop.StopTimer(&p.retry)
+	st := &sh.retired
+	st.Closed++
+	st.Parser.Save(p.parser.Stats())
+	p.parser.Done()
+	var err error
+	if p.cause != nil || rest.Len() > 0 {
+		e := &PsockError{Index: p.index, Cause: p.cause, Dropped: p.dropped, Unsent: rest.Len()}
+		if e.Cause == nil {
+			e.Cause = ErrClosed
+		}
+		err = e
+	}
+	st.LostBytes += uint64(rest.Len())
+	p.sends.lost(p, rest, err, st)
+	sh.remove(p)
+	if p.opened != nil {
+		if err == nil {
+			err = ErrClosed
+		}
+		p.opened <- err
+		p.opened = nil
+	} else if p.mux.opt.OnClose != nil {
+		p.mux.opt.OnClose(p, err)
+	}
+	p.mux.dismiss(p.index, p.given)
+}

@@ -1,0 +1,14 @@
+//go:build stress
+
+package mux_test
+
+// The full sizes of the tests in stress_test.go, for make stress.
+const (
+	stressing    = true
+	echoConns    = 64
+	echoMessages = 200
+	manyConns    = 1000
+	churnConns   = 2000
+	idleConns    = 8000
+	phaseRounds  = 7
+)

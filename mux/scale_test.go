@@ -1,0 +1,14 @@
+//go:build !stress
+
+package mux_test
+
+// The quick sizes of the tests in stress_test.go.
+const (
+	stressing    = false
+	echoConns    = 16
+	echoMessages = 40
+	manyConns    = 200
+	churnConns   = 200
+	idleConns    = 500
+	phaseRounds  = 1
+)

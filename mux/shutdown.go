@@ -1,0 +1,98 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+)
+
+// Shutdown ends the Mux in an orderly way: it stops accepting, delivers no more
+// messages, sends what is queued, closes every connection, and then does what
+// Close does. When ctx ends first the rest is closed at once and ctx.Err is
+// returned. On a loop's thread it returns EDEADLK and does nothing.
+func (m *Mux) Shutdown(ctx context.Context) error {
+	if m.onThread() {
+		return fmt.Errorf("shutdown: %w", ErrDeadlock)
+	}
+	m.stopServing(shuttingDown)
+	m.each(func(p *Psock) { p.leave(nil, true) })
+	err := m.awaitIdle(ctx)
+	if e := m.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Close ends the Mux at once: every connection is closed, what is queued goes to
+// OnLost, and the Mux's own loops are stopped. When it returns no callback runs
+// any more. On a loop's thread it returns EDEADLK and does nothing. Closing twice
+// is legal.
+func (m *Mux) Close() error {
+	if m.onThread() && !m.loops[0].ByHand() {
+		return fmt.Errorf("close: %w", ErrDeadlock)
+	}
+	m.stopServing(closed)
+	m.each(func(p *Psock) { p.leave(ErrClosed, false) })
+	if m.own {
+		m.closeLoops()
+		return nil
+	}
+	if m.onThread() { // driven by hand: the caller's turns do the rest
+		return nil
+	}
+	return m.awaitIdle(context.Background())
+}
+
+func (m *Mux) closeLoops() {
+	if !m.own {
+		return
+	}
+	for _, l := range m.loops {
+		_ = l.Close() // reports only EDEADLK, excluded by the callers
+	}
+}
+
+func (m *Mux) stopServing(st muxState) {
+	m.mu.Lock()
+	m.state = max(m.state, st)
+	for s := range m.servers {
+		s.close()
+	}
+	m.mu.Unlock()
+}
+
+// each runs fn for every connection on its loop.
+func (m *Mux) each(fn func(*Psock)) {
+	for _, sh := range m.shards {
+		all := func() {
+			for _, p := range sh.psocks {
+				fn(p)
+			}
+		}
+		if sh.loop.OnThread() {
+			all()
+		} else {
+			sh.loop.Post(all)
+		}
+	}
+}
+
+// awaitIdle waits until the last connection has ended.
+func (m *Mux) awaitIdle(ctx context.Context) error {
+	for {
+		m.mu.Lock()
+		n := m.open
+		m.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-m.idle:
+			select {
+			case m.idle <- struct{}{}: // for the next who waits
+			default:
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

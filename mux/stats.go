@@ -1,0 +1,76 @@
+package mux
+
+import "github.com/kcm-go/kcm/strparser"
+
+// Stats are counters of a Mux. Totals since it was made, connections that have
+// ended included.
+type Stats struct {
+	Opened, Closed uint64 // connections
+	Psocks         int    // connections open now
+
+	RxMessages, RxBytes uint64 // handed to the handler
+	RxDrops             uint64 // of which it said Drop
+	TxMessages, TxBytes uint64 // taken by Send and queued
+	LostMessages        uint64 // taken by Send and not wholly accepted by the kernel; with OnLost only
+	LostBytes           uint64 // queued by Send and not accepted by the kernel
+	Pauses              uint64 // times a connection was made to wait for an out queue
+
+	Parser strparser.Aggregate
+}
+
+func (s *Stats) add(o *Stats) {
+	s.Opened += o.Opened
+	s.Closed += o.Closed
+	s.Psocks += o.Psocks
+	s.RxMessages += o.RxMessages
+	s.RxBytes += o.RxBytes
+	s.RxDrops += o.RxDrops
+	s.TxMessages += o.TxMessages
+	s.TxBytes += o.TxBytes
+	s.LostMessages += o.LostMessages
+	s.LostBytes += o.LostBytes
+	s.Pauses += o.Pauses
+	s.Parser.Add(&o.Parser)
+}
+
+// shardStats are the counters of the hot path, of one loop.
+type shardStats struct {
+	rxMessages, rxBytes, rxDrops uint64
+	txMessages, txBytes          uint64
+	pauses, opened               uint64
+}
+
+func (s *shardStats) public() Stats {
+	return Stats{
+		RxMessages: s.rxMessages, RxBytes: s.rxBytes, RxDrops: s.rxDrops,
+		TxMessages: s.txMessages, TxBytes: s.txBytes,
+		Pauses: s.pauses, Opened: s.opened,
+	}
+}
+
+// Stats returns the counters, loop by loop: each loop's are consistent in
+// themselves. It asks the loops and so blocks for a turn of each, except for one
+// whose thread it is called on.
+func (m *Mux) Stats() Stats {
+	var sum Stats
+	for _, sh := range m.shards {
+		var st Stats
+		take := func() {
+			st = sh.retired
+			live := sh.stats.public()
+			st.add(&live)
+			st.Psocks = len(sh.psocks)
+			for _, p := range sh.psocks {
+				st.Parser.Save(p.parser.Stats())
+			}
+		}
+		if sh.loop.OnThread() {
+			take()
+		} else if sh.loop.Do(take) != nil {
+			take() // the loop has ended and left its last figures
+		}
+		sum.add(&st)
+	}
+	sum.LostMessages += m.lostDirect.Load()
+	return sum
+}
