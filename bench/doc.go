@@ -1,0 +1,59 @@
+// Package bench measures echo servers that speak length-prefixed messages: it sends
+// a [Workload] over many connections, checks every reply to the last byte, and
+// reports rate, latency and cost. It has an echo [Server] over package mux, and a
+// generator that is one too: a mux client with one loop per thread, so that the
+// generator costs about as much as the server. Program kcmbench is its command line.
+//
+// The way of a message:
+//
+//	Schedule ── due ──> frame ──> connection ──> server
+//	(open loop)           ^                        │
+//	                      │ closed loop: one       │
+//	                      │ more for each reply    v
+//	                  Hist <── check <── mux handler
+//
+//	rep, err := bench.Run(ctx, bench.Config{
+//		Workload: bench.Workload{
+//			Conns: 64, Depth: 16, Size: bench.Sizes{Min: 64, Max: 64},
+//			Duration: 5 * time.Second, Warmup: time.Second,
+//		},
+//		Server: bench.ServerOptions{Listen: "127.0.0.1:0"},
+//	})
+//
+// # Closed and open loop
+//
+// A closed loop (Rate 0) keeps Depth messages in flight on each connection. It
+// finds the highest rate, and its latency is that of the rate it happened to
+// reach: a server that stops for a second delays Depth messages per connection,
+// however many a real load would have sent in that second.
+//
+// An open loop sends at times fixed beforehand (see [Schedule]) whatever the server
+// does. Latency counts from the intended time, so what a slow server, or a slow
+// generator, held up counts in full. The generator's own part is reported as
+// lateness, and the latency from the time of sending beside it. What is in flight on
+// a connection is bounded, by memory; a message that meets the bound waits, and so do
+// those behind it in the schedule: that is lateness, never a message left out. One
+// that is due and still unsent when the run ends is an error.
+//
+// # What is checked
+//
+// Every message has a number that says its connection, place, size and bytes (see
+// token.go). Replies of a connection must come in order and be equal to what was
+// sent. A reply that is late by skipping others makes those lost, one seen before is a
+// duplicate, anything else corrupt. After the end replies are waited for, by default
+// 5 s; what is missing then is lost.
+//
+// # What is measured
+//
+// A message belongs to the measured time if its intended time (closed loop: the time
+// it was sent) lies there. Times are taken once per connection and turn of the
+// generator's loop: at the end of the turn for sending, when the first reply of a
+// batch is handled for receiving. CPU time is that of the loops' threads.
+//
+// Over loopback, generator, server and the kernel's network stack share the
+// machine, and on few cores such figures say more about the scheduler than about a
+// network. The report has an [Env] so that figures are not compared across machines
+// by mistake.
+//
+// The package does not compare servers or judge differences.
+package bench

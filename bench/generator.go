@@ -1,0 +1,477 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"sync/atomic"
+	"time"
+
+	"github.com/kcm-go/kcm/mux"
+	"github.com/kcm-go/kcm/ring"
+	"github.com/kcm-go/kcm/sgmsg"
+	"github.com/kcm-go/kcm/strparser"
+)
+
+// generator is one thread that sends and checks: a client Mux with one loop. All
+// fields but the atomics belong to the loop's thread once start was called.
+//
+// Per message it does three things: compare the reply with what was sent, record
+// its time, count what is to be sent in turn. At the end of each turn of the loop
+// every connection with something to send gets it as one block of bytes, so a
+// batch of replies costs one allocation of loop memory, one Send and one reading of
+// the clock, none of them per message.
+//
+// Times are those of the loop's clock. A reply is received when its connection is
+// first looked at in a turn: what one turn delivers had all arrived by then.
+type generator struct {
+	w        *Workload
+	schedule *Schedule // nil in a closed loop
+	mux      *mux.Mux
+	loop     *ring.Loop
+	contents contents
+	pattern  sgmsg.Element
+	out      sgmsg.Message // reused for every block
+
+	conns   []conn
+	touched []*conn // with replies, or messages to send, in this turn
+	window  int     // most messages in flight on a connection
+
+	zero      time.Duration // loop time of the start
+	from, end time.Duration // what is measured, as loop times
+	until     time.Duration // when issuing ended
+	inFlight  int
+	exhausted bool // nothing more is to be sent
+	ended     bool
+	done      chan<- *generator // told once, when ended
+	failure   error             // why it ended early
+	mismatch  string
+	total     int64 // replies that were right
+	live      atomic.Int64
+	result    tally
+	latency   *Hist // from the intended time
+	actual    *Hist // from the time of sending; open loop only
+	lateness  *Hist // time of sending minus intended time; open loop only
+}
+
+// tally is what a thread counts.
+type tally struct {
+	messages  int64 // answered, of the measured time
+	bytes     int64 // their payload
+	lost      int64 // sent and not answered
+	unsent    int64 // due and not sent
+	corrupt   int64 // replies that are no message of ours, or not the one whose turn it is
+	duplicate int64 // replies that came before
+	broken    int64 // connections that ended
+}
+
+func (t *tally) add(o *tally) {
+	t.messages += o.messages
+	t.bytes += o.bytes
+	t.lost += o.lost
+	t.unsent += o.unsent
+	t.corrupt += o.corrupt
+	t.duplicate += o.duplicate
+	t.broken += o.broken
+}
+
+func (t *tally) errors() int64 { return t.lost + t.unsent + t.corrupt + t.duplicate + t.broken }
+
+// conn is one connection. Messages head to next-1 are in flight, in this order.
+type conn struct {
+	psock      *mux.Psock
+	base       uint64
+	head, next uint64
+	owed       int           // to be sent at the end of this turn
+	seen       time.Duration // when the replies of this turn were received
+	touched    bool
+	sent       []times // a ring, by position
+	mask       uint64
+}
+
+type times struct{ intended, actual time.Duration }
+
+// Sizes of what is in flight. A thread's private loop memory holds
+//
+//	blocks    connections x window x footprint of a message
+//	pattern   twice the largest payload
+//
+// up to the largest there is, maxSpill. In an open loop the window follows from
+// maxInFlight; what it delays is late, and is sent all the same. In a closed one
+// it is the depth, and only a depth that exceeds maxSpill, with a server that does
+// not read, can use the memory up, which ends the run with an error.
+const (
+	copyUpTo    = 4 << 10  // payloads longer than this are sent without copying them
+	blockBytes  = 32 << 10 // a block is full at this size
+	smallest    = 512      // what the smallest block takes
+	maxInFlight = 64 << 20 // bytes on all connections of a thread, open loop
+	maxWindow   = 4096     // messages on a connection, open loop
+	minSpill    = 16 << 20
+	maxSpill    = 512 << 20
+)
+
+// footprint is the most loop memory one message in flight takes.
+func footprint(s Sizes) int {
+	if s.Min > copyUpTo {
+		return smallest // the head
+	}
+	return max(smallest, 2*(lengthBytes+min(s.Max, copyUpTo)))
+}
+
+// newGenerator makes thread number of threads. cpu is where to pin it, or negative.
+// done gets it when it has ended, and must have room.
+func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu int, done chan<- *generator) (*generator, error) {
+	g := &generator{
+		w:        w,
+		conns:    make([]conn, w.connsOf(number, threads)),
+		done:     done,
+		latency:  NewHist(),
+		contents: contents{sizes: w.Size, seed: w.Seed},
+		window:   w.Depth,
+	}
+	frame := lengthBytes + w.Size.Max
+	if w.Open() {
+		g.schedule = NewSchedule(w, number, threads)
+		g.actual, g.lateness = NewHist(), NewHist()
+		g.window = min(maxWindow, max(1, maxInFlight/len(g.conns)/max(frame, footprint(w.Size))))
+	}
+	g.touched = make([]*conn, 0, len(g.conns))
+	slots := 1 << bits.Len(uint(g.window-1))
+	for i := range g.conns {
+		c := &g.conns[i]
+		c.base = firstNumber(number + i*threads)
+		c.sent, c.mask = make([]times, slots), uint64(slots-1)
+	}
+
+	spill := len(g.conns)*g.window*footprint(w.Size) + 2*patternBytes(w.Size) + 1<<20
+	o := mux.Options{
+		Format:     strparser.Length32,
+		MaxMessage: max(frame, 64<<10),
+		Loops:      1,
+		OnClose:    g.closed,
+		Ring: ring.Options{
+			Backend:    backend,
+			Name:       fmt.Sprintf("generator/%d", number),
+			SpillBytes: min(max(spill, minSpill), maxSpill),
+			SendHard:   max(64<<20, 2*g.window*frame),
+		},
+	}
+	if cpu >= 0 {
+		o.Ring.Pin, o.Ring.CPU = true, cpu
+	}
+	var err error
+	if g.mux, err = mux.New(o); err != nil {
+		return nil, fmt.Errorf("generator: %w", err)
+	}
+	g.loop = g.mux.Loops()[0]
+	g.mux.Handle(g.reply)
+	if g.pattern, err = g.loop.Alloc(patternBytes(w.Size)); err != nil {
+		_ = g.mux.Close() // err says more
+		return nil, fmt.Errorf("generator: pattern: %w", err)
+	}
+	g.contents.pattern = g.pattern.Bytes()
+	fillPattern(g.contents.pattern)
+	return g, nil
+}
+
+// dial makes the connections.
+func (g *generator) dial(ctx context.Context, network, address string) error {
+	psocks := make([]*mux.Psock, len(g.conns))
+	for i := range psocks {
+		var err error
+		if psocks[i], err = g.mux.Dial(ctx, network, address); err != nil {
+			return err
+		}
+	}
+	return g.loop.Do(func() {
+		for _, p := range psocks {
+			g.conns[p.Index()].psock = p
+		}
+	})
+}
+
+// start lets the thread begin at the given time.
+func (g *generator) start(at time.Time) error {
+	return g.loop.Do(func() {
+		g.zero = g.loop.Now() + time.Until(at)
+		g.from = g.zero + g.w.Warmup
+		g.end = g.from + g.w.Duration
+		g.until = g.end
+		g.loop.EachTurn(g.turn)
+		if g.schedule != nil {
+			preciseTimers()
+		} else {
+			for i := range g.conns {
+				c := &g.conns[i]
+				c.owed = g.w.Depth
+				g.touch(c)
+			}
+		}
+		g.loop.Alarm(g.zero)
+	})
+}
+
+func (g *generator) touch(c *conn) {
+	c.touched = true
+	g.touched = append(g.touched, c)
+}
+
+// reply is the Mux's handler.
+func (g *generator) reply(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {
+	if g.ended {
+		return mux.Drop
+	}
+	c := &g.conns[from.Index()]
+	if !c.touched {
+		g.touch(c)
+		c.seen = g.loop.Now()
+	}
+	if c.head == c.next || !g.contents.matches(msg, c.base+c.head) {
+		if !g.resolve(c, msg) {
+			return mux.Drop
+		}
+	}
+	t := c.sent[c.head&c.mask]
+	g.advance(c)
+	g.total++
+	if t.intended >= g.from {
+		g.result.messages++
+		g.result.bytes += int64(msg.Len() - lengthBytes)
+		g.latency.Record(int64(c.seen - t.intended))
+		if g.schedule != nil {
+			g.actual.Record(int64(c.seen - t.actual))
+		}
+	}
+	return mux.Done
+}
+
+// advance takes the oldest message of c out of flight.
+func (g *generator) advance(c *conn) {
+	c.head++
+	g.inFlight--
+	if g.schedule == nil {
+		c.owed++
+	}
+}
+
+// resolve handles a reply that is not the one whose turn it is. It reports true
+// when the reply is right and those before it were lost.
+func (g *generator) resolve(c *conn, msg *sgmsg.Message) bool {
+	if n, ok := numberOf(msg); ok && n-c.base < c.next && g.contents.matches(msg, n) {
+		seq := n - c.base
+		if seq < c.head {
+			g.note("connection %d: reply %d came twice", c.base>>seqBits, seq)
+			g.result.duplicate++
+			return false
+		}
+		g.note("connection %d: no reply to message %d", c.base>>seqBits, c.head)
+		for c.head < seq {
+			g.result.lost++
+			g.advance(c)
+		}
+		return true
+	}
+	g.result.corrupt++
+	if c.head == c.next {
+		g.note("connection %d: a reply of %d bytes to nothing", c.base>>seqBits, msg.Len())
+		return false
+	}
+	if g.mismatch == "" {
+		g.mismatch = g.contents.describe(msg, c.base+c.head)
+	}
+	g.advance(c)
+	return false
+}
+
+// note keeps the first thing that went wrong, as an example.
+func (g *generator) note(format string, args ...any) {
+	if g.mismatch == "" {
+		g.mismatch = fmt.Sprintf(format, args...)
+	}
+}
+
+// turn runs at the end of every turn of the loop.
+func (g *generator) turn() {
+	if g.ended {
+		return
+	}
+	now := g.loop.Now()
+	switch {
+	case now < g.zero:
+		g.loop.Alarm(g.zero)
+		return
+	case g.schedule != nil:
+		g.due(now)
+	case now < g.end:
+		g.loop.Alarm(g.end)
+	default:
+		g.exhausted = true
+		g.loop.Alarm(0)
+	}
+	for _, c := range g.touched {
+		c.touched = false
+		if c.owed > 0 {
+			g.issue(c, now)
+		}
+	}
+	g.touched = g.touched[:0]
+	g.live.Store(g.total)
+	if g.exhausted && g.inFlight == 0 {
+		g.finish(nil)
+	}
+}
+
+// due books every message of the schedule whose time has come.
+func (g *generator) due(now time.Duration) {
+	s := g.schedule
+	for {
+		at := g.zero + time.Duration(s.At)
+		if at >= g.end {
+			g.exhausted = true
+			g.loop.Alarm(0)
+			return
+		}
+		if at > now {
+			g.loop.Alarm(at)
+			return
+		}
+		c := &g.conns[s.Conn]
+		k := c.next + uint64(c.owed)
+		if k-c.head >= uint64(g.window) {
+			g.loop.Alarm(0) // a reply of c will go on
+			return
+		}
+		c.sent[k&c.mask] = times{at, now}
+		if at >= g.from {
+			g.lateness.Record(int64(now - at))
+		}
+		c.owed++
+		if !c.touched {
+			g.touch(c)
+		}
+		s.Next()
+	}
+}
+
+// issue sends what is owed on a connection.
+func (g *generator) issue(c *conn, now time.Duration) {
+	n := c.owed
+	c.owed = 0
+	if g.schedule == nil {
+		if g.exhausted {
+			return
+		}
+		for i := range uint64(n) {
+			c.sent[(c.next+i)&c.mask] = times{now, now}
+		}
+	}
+	for n > 0 {
+		k, err := g.block(c, n)
+		if err != nil {
+			g.finish(fmt.Errorf("generator: build a message: %w", err))
+			return
+		}
+		n -= k
+	}
+	c.psock.Send(&g.out)
+	g.out.Reset()
+}
+
+// block appends the next messages of c, n at most, to g.out as one piece of
+// memory, and returns how many it took. The tail of a long one is a reference to
+// the pattern and ends the block.
+func (g *generator) block(c *conn, n int) (int, error) {
+	k, length := 0, 0
+	long := 0 // payload of the last one, if that is long
+	for k < n && length < blockBytes && long == 0 {
+		size := g.contents.size(c.base + c.next + uint64(k))
+		if size > copyUpTo {
+			long = size
+			length += lengthBytes + numberBytes
+		} else {
+			length += lengthBytes + size
+		}
+		k++
+	}
+	b, err := g.out.Reserve(g.loop, 0, length)
+	if err != nil {
+		return 0, err
+	}
+	for i := range k {
+		number := c.base + c.next
+		if i == k-1 && long > 0 {
+			var head [lengthBytes + numberBytes]byte
+			copy(b, head[:g.contents.head(&head, number, long)])
+			off, tail := g.contents.tail(number, long)
+			g.out.AppendShared(sgmsg.Element{Buf: g.pattern.Buf, Off: g.pattern.Off + uint32(off), Len: uint32(len(tail))})
+		} else {
+			size := g.contents.size(number)
+			g.contents.put(b, number, size)
+			b = b[lengthBytes+size:]
+		}
+		c.next++
+	}
+	g.inFlight += k
+	return k, nil
+}
+
+// closed is the Mux's OnClose: before the end no connection may go.
+func (g *generator) closed(p *mux.Psock, err error) {
+	if g.ended {
+		return
+	}
+	g.result.broken++
+	if err == nil {
+		err = errors.New("closed by the server")
+	}
+	g.finish(fmt.Errorf("connection %d: %w", g.conns[p.Index()].base>>seqBits, err))
+}
+
+// cut stops issuing now. It may be called on any goroutine.
+func (g *generator) cut() {
+	_ = g.loop.Do(func() { // a loop that has ended issues nothing
+		if g.ended {
+			return
+		}
+		g.end = min(g.end, max(g.loop.Now(), g.zero))
+		g.until = g.end
+		g.loop.Alarm(g.zero)
+	})
+}
+
+// stop ends the thread whatever is missing.
+func (g *generator) stop() {
+	if g.loop.Do(func() { g.finish(nil) }) != nil {
+		g.finish(g.loop.Err()) // it has ended by itself
+	}
+}
+
+// finish counts what is missing. Loop's thread, or after its end.
+func (g *generator) finish(failure error) {
+	if g.ended {
+		return
+	}
+	g.ended = true
+	g.failure = failure
+	if failure != nil {
+		g.until = min(g.until, g.loop.Now())
+	}
+	g.result.lost += int64(g.inFlight)
+	if g.schedule != nil && failure == nil {
+		for g.zero+time.Duration(g.schedule.At) < g.end {
+			g.result.unsent++
+			g.schedule.Next()
+		}
+	}
+	g.done <- g
+}
+
+// close ends connections and loop and gives the memory back.
+func (g *generator) close() error {
+	_ = g.loop.Do(func() { g.ended = true }) // a loop that has ended calls nothing
+	err := g.mux.Close()
+	g.out.Reset()
+	g.pattern.Buf.Release()
+	return err
+}

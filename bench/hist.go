@@ -1,0 +1,84 @@
+package bench
+
+import (
+	"fmt"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Range and precision of recorded times: from one nanosecond to one minute, three
+// significant digits.
+const (
+	histLowest  = 1
+	histHighest = 60_000_000_000
+	histDigits  = 3
+)
+
+// Hist records times in nanoseconds. It belongs to one thread; Merge brings those
+// of several together at the end. Maximum and mean are exact, percentiles have
+// three digits.
+type Hist struct {
+	h    *hdrhistogram.Histogram
+	sum  float64
+	max  int64
+	over int64
+}
+
+// NewHist returns an empty histogram.
+func NewHist() *Hist { return &Hist{h: hdrhistogram.New(histLowest, histHighest, histDigits)} }
+
+// Record adds one time. One over a minute counts as a minute in the percentiles,
+// so that ranks stay right, and in Over; one below zero counts as zero.
+func (h *Hist) Record(ns int64) {
+	ns = max(ns, 0)
+	h.max = max(h.max, ns)
+	h.sum += float64(ns)
+	if ns > histHighest {
+		h.over++
+		ns = histHighest
+	}
+	_ = h.h.RecordValue(ns) // in range
+}
+
+// Count returns the number of recorded times, Over how many were beyond the range.
+func (h *Hist) Count() int64 { return h.h.TotalCount() }
+
+// Over returns how many of the recorded times were longer than a minute.
+func (h *Hist) Over() int64 { return h.over }
+
+// Merge adds the times of from. The error, that some did not fit, means that the
+// two are of different ranges.
+func (h *Hist) Merge(from *Hist) error {
+	h.max = max(h.max, from.max)
+	h.sum += from.sum
+	h.over += from.over
+	if n := h.h.Merge(from.h); n > 0 {
+		return fmt.Errorf("merge histograms: %d values did not fit", n)
+	}
+	return nil
+}
+
+// Quantiles sums a histogram up, in microseconds.
+type Quantiles struct {
+	P50   float64 `json:"p50"`
+	P90   float64 `json:"p90"`
+	P99   float64 `json:"p99"`
+	P999  float64 `json:"p99_9"`
+	P9999 float64 `json:"p99_99"`
+	Max   float64 `json:"max"`
+	Mean  float64 `json:"mean"`
+}
+
+// Quantiles returns the summary, zeros if nothing was recorded.
+func (h *Hist) Quantiles() Quantiles {
+	n := h.Count()
+	if n == 0 {
+		return Quantiles{}
+	}
+	// A bucket's upper end may lie beyond the largest value in it.
+	at := func(p float64) float64 { return float64(min(h.h.ValueAtPercentile(p), h.max)) / 1e3 }
+	return Quantiles{
+		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), P9999: at(99.99),
+		Max: float64(h.max) / 1e3, Mean: h.sum / float64(n) / 1e3,
+	}
+}

@@ -1,0 +1,207 @@
+package bench
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Schema is the version of Report's JSON. Within a version keys are only added.
+const Schema = 1
+
+// Report is the outcome of a run.
+type Report struct {
+	Schema int `json:"schema"`
+
+	// Messages were answered rightly and belong to the measured time;
+	// MessagesTotal is with warm-up.
+	Messages      int64 `json:"messages"`
+	MessagesTotal int64 `json:"messages_total"`
+	// Seconds is the measured time: the duration, less if the run ended early.
+	Seconds float64 `json:"seconds"`
+	// PerSecond is Messages over Seconds; MBPerSecond the payload in one
+	// direction, in units of 10^6 bytes.
+	PerSecond   float64 `json:"messages_per_second"`
+	MBPerSecond float64 `json:"mb_per_second"`
+
+	// Errors is the sum of the five below, warm-up included.
+	Errors    int64  `json:"errors"`
+	Lost      int64  `json:"lost"`              // sent and not answered
+	Unsent    int64  `json:"unsent"`            // open loop: due and not even sent when the run ended
+	Corrupt   int64  `json:"corrupt"`           // replies with other length or content, or to nothing
+	Duplicate int64  `json:"duplicate"`         // replies that had come before
+	Broken    int64  `json:"broken"`            // connections that ended
+	Failure   string `json:"failure,omitempty"` // in words
+
+	// Latency counts from the intended time in an open loop, and in a closed one
+	// from the time of sending. LatencyActual always counts from the time of
+	// sending and Lateness from the intended time to that of sending; both exist
+	// in an open loop only. OutOfRange times were longer than a minute.
+	Latency       Quantiles  `json:"latency_us"`
+	LatencyActual *Quantiles `json:"latency_actual_us,omitempty"`
+	Lateness      *Quantiles `json:"lateness_us,omitempty"`
+	OutOfRange    int64      `json:"out_of_range"`
+
+	// The workload. Size is a number or a string MIN-MAX; WarmupSeconds came
+	// before Seconds.
+	Conns         int     `json:"conns"`
+	Depth         int     `json:"depth"`
+	Size          Sizes   `json:"size"`
+	Rate          float64 `json:"rate"` // 0: closed loop
+	Arrival       string  `json:"arrival"`
+	Seed          uint64  `json:"seed"`
+	WarmupSeconds float64 `json:"warmup_seconds"`
+	Frame         string  `json:"frame"`
+	Target        string  `json:"target"` // where the server listened
+
+	Env       Env         `json:"env"`
+	Server    *LoopReport `json:"server,omitempty"` // when embedded
+	Generator LoopReport  `json:"generator"`
+	// AllocsPerMessage are heap allocations of this process while measuring:
+	// generator and, if embedded, server.
+	AllocsPerMessage float64 `json:"allocs_per_message"`
+}
+
+// Frame is the framing of all messages: a 4-byte big-endian length of the payload,
+// then the payload.
+const Frame = "len32"
+
+// report collects the figures after the threads have finished.
+func (r *run) report() *Report {
+	w := &r.Workload
+	rep := &Report{
+		Schema: Schema,
+		Conns:  w.Conns, Depth: w.Depth, Size: w.Size, Rate: w.Rate, Arrival: w.Arrival.String(), Seed: w.Seed,
+		WarmupSeconds: w.Warmup.Seconds(), Frame: Frame, Target: r.address,
+		Env: ReadEnv(r.top),
+	}
+	var sum tally
+	latency, actual, lateness := NewHist(), NewHist(), NewHist()
+	merge := func(to, from *Hist) {
+		if err := to.Merge(from); err != nil {
+			panic(err) // all of one range
+		}
+	}
+	var measured time.Duration
+	for _, g := range r.threads {
+		sum.add(&g.result)
+		rep.MessagesTotal += g.total
+		measured = max(measured, g.until-g.from)
+		merge(latency, g.latency)
+		if w.Open() {
+			merge(actual, g.actual)
+			merge(lateness, g.lateness)
+		}
+	}
+	rep.Messages, rep.Seconds = sum.messages, measured.Seconds()
+	if measured > 0 {
+		rep.PerSecond = float64(sum.messages) / rep.Seconds
+		rep.MBPerSecond = float64(sum.bytes) / 1e6 / rep.Seconds
+	}
+	rep.Errors = sum.errors()
+	rep.Lost, rep.Unsent, rep.Corrupt = sum.lost, sum.unsent, sum.corrupt
+	rep.Duplicate, rep.Broken = sum.duplicate, sum.broken
+	rep.Latency, rep.OutOfRange = latency.Quantiles(), latency.Over()
+	if w.Open() {
+		a, l := actual.Quantiles(), lateness.Quantiles()
+		rep.LatencyActual, rep.Lateness = &a, &l
+	}
+
+	before, after := &r.cost[0], &r.cost[1]
+	n := after.messages - before.messages
+	rep.Generator = loopReport(r.loops(), before.generator, after.generator, n)
+	if r.server != nil {
+		s := loopReport(r.server.Loops(), before.server, after.server, n)
+		rep.Server = &s
+	}
+	rep.AllocsPerMessage = float64(after.mallocs-before.mallocs) / float64(max(n, 1))
+	return rep
+}
+
+// WriteJSON writes the report as one indented JSON object to a file.
+func (r *Report) WriteJSON(file string) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(b, '\n'), 0o644)
+}
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-11s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	e := &r.Env
+	line("kernel", "%s", e.Kernel)
+	line("processor", "%s; CPUs %s, %d cores", known(e.CPU), known(e.CPUs), e.Cores)
+	line("", "governor %s; mitigations: %s", known(e.Governor), known(e.Mitigations))
+	line("program", "kcm %s, %s, GOMAXPROCS %d", known(e.Version), e.Go, e.GOMAXPROCS)
+	if r.Server != nil {
+		line("server", "%s, listening on %s", r.Server.Placement, r.Target)
+	} else {
+		line("server", "%s", r.Target)
+	}
+	line("generator", "%s", r.Generator.Placement)
+	for _, n := range r.notes() {
+		line("note", "%s", n)
+	}
+	load := fmt.Sprintf("%d in flight on each (closed loop)", r.Depth)
+	if r.Rate > 0 {
+		load = fmt.Sprintf("%.0f messages/s in all, %s (open loop), seed %d", r.Rate, r.Arrival, r.Seed)
+	}
+	line("load", "%d connections, %s bytes, %s", r.Conns, r.Size, load)
+	b.WriteByte('\n')
+
+	line("messages", "%d in %.3f s (%d with %.3f s of warm-up)", r.Messages, r.Seconds, r.MessagesTotal, r.WarmupSeconds)
+	line("rate", "%.0f messages/s, %.1f MB/s each way", r.PerSecond, r.MBPerSecond)
+	if r.Server != nil {
+		line("server", "%s", r.Server.usage())
+	}
+	line("generator", "%s", r.Generator.usage())
+	line("memory", "%.4f heap allocations per message", r.AllocsPerMessage)
+	b.WriteByte('\n')
+	fmt.Fprintf(&b, "%-11s %9s %9s %9s %9s %9s %9s %9s\n", "µs", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean")
+	row := func(name string, q *Quantiles) {
+		if q != nil {
+			fmt.Fprintf(&b, "%-11s %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", name,
+				q.P50, q.P90, q.P99, q.P999, q.P9999, q.Max, q.Mean)
+		}
+	}
+	row("latency", &r.Latency)
+	row("from send", r.LatencyActual)
+	row("lateness", r.Lateness)
+	if r.OutOfRange > 0 {
+		line("", "%d times over a minute count as a minute", r.OutOfRange)
+	}
+	b.WriteByte('\n')
+	line("errors", "%d (lost %d, unsent %d, corrupt %d, duplicate %d, connections %d)",
+		r.Errors, r.Lost, r.Unsent, r.Corrupt, r.Duplicate, r.Broken)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func known(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+// notes returns those of server and generator, each once.
+func (r *Report) notes() []string {
+	all := slices.Clone(r.Generator.Notes)
+	if r.Server != nil {
+		for _, n := range r.Server.Notes {
+			if !slices.Contains(all, n) {
+				all = append(all, n)
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,319 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/kcm-go/kcm/affinity"
+	"github.com/kcm-go/kcm/ring"
+)
+
+// Config is one run: a Workload, against what, and from where.
+type Config struct {
+	Workload
+	// Target is where the server listens, host:port or unix:/path. When empty a
+	// Server with the options of Server runs in this process.
+	Target string
+	Server ServerOptions
+	// Threads is the number of generator loops, 1 when zero; Backend is theirs.
+	Threads int
+	Backend ring.Backend
+	// Pin puts each generator loop on a core of its own: behind those of the
+	// embedded server in affinity's plan, or, if the server is elsewhere, the
+	// last ones of the plan. KCM_AFFINITY=off overrides it.
+	Pin bool
+	// Drain is how long missing replies are waited for, 5 s when zero.
+	Drain time.Duration
+	// Progress, if not nil, is called every second.
+	Progress func(Progress)
+}
+
+// Progress is how far a run is.
+type Progress struct {
+	Elapsed, Total time.Duration // since the first message; warm-up included
+	Messages       int64         // right replies so far, warm-up included
+	PerSecond      float64       // since the last Progress
+}
+
+const (
+	defaultDrain = 5 * time.Second
+	dialTimeout  = 10 * time.Second
+)
+
+// Check returns an *OptionError for the first value that cannot work, or nil.
+func (c *Config) Check() error {
+	if err := c.Workload.Check(); err != nil {
+		return err
+	}
+	if c.Threads < 0 || c.Threads > c.Conns {
+		return &OptionError{"threads", c.Threads, fmt.Sprintf("1 to the number of connections, %d", c.Conns)}
+	}
+	if c.Target != "" {
+		if _, _, err := SplitAddress(c.Target); err != nil {
+			return &OptionError{"target", c.Target, "host:port or unix:/path"}
+		}
+		return nil
+	}
+	if limit := c.Server.MaxMessage; limit > 0 && c.Size.Max > limit || limit == 0 && c.Size.Max > DefaultMaxMessage {
+		return &OptionError{"size", c.Size, "at most max-message"}
+	}
+	return c.Server.Check()
+}
+
+// Run does one run and reports it. The error says why a run could not begin, in
+// which case the Report is nil, or what went wrong in it: a connection ended, or a
+// message was lost, came twice or came back changed. When ctx ends, nothing more is
+// sent, replies are waited for, and the Report is of what was measured until then,
+// with ctx's error.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	c.Threads = max(c.Threads, 1)
+	if c.Drain == 0 {
+		c.Drain = defaultDrain
+	}
+	top, err := affinity.Discover()
+	if err != nil {
+		top = nil // runs unpinned; the report has no CPUs
+	}
+	r := &run{Config: c, top: top}
+	defer r.close()
+	if err := r.begin(ctx); err != nil {
+		return nil, err
+	}
+	err = r.measure(ctx)
+	rep := r.report()
+	if err == nil {
+		err = r.failure(rep)
+	}
+	if err != nil {
+		rep.Failure = err.Error()
+	}
+	return rep, err
+}
+
+// run is the state of Run.
+type run struct {
+	Config
+	top     *affinity.Topology
+	address string // of the server
+	server  *Server
+	threads []*generator
+	running int // threads that have not ended
+	ended   chan *generator
+	start   time.Time
+	missed  bool // replies, when the time to wait for them was over
+
+	cost [2]sample // when measuring begins and ends
+}
+
+// sample is what has been used so far.
+type sample struct {
+	server, generator cost
+	mallocs           uint64
+	messages          int64
+}
+
+// begin starts the embedded server and the generator threads and connects them.
+func (r *run) begin(ctx context.Context) error {
+	loops := 0
+	r.address = r.Target
+	if r.Target == "" {
+		o := r.Server
+		if o.Loops == 0 {
+			o.Loops = r.serverLoops()
+		}
+		var err error
+		if r.server, err = NewServer(o); err != nil {
+			return err
+		}
+		r.address = r.server.Addr()
+		loops = len(r.server.Loops())
+	}
+	network, address, err := SplitAddress(r.address)
+	if err != nil {
+		return fmt.Errorf("target %s: %w", r.address, err)
+	}
+	r.running, r.ended = r.Threads, make(chan *generator, r.Threads)
+	for i, cpu := range r.cpus(loops) {
+		g, err := newGenerator(&r.Workload, i, r.Threads, r.Backend, cpu, r.ended)
+		if err != nil {
+			return err
+		}
+		r.threads = append(r.threads, g)
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	for _, g := range r.threads {
+		if err := g.dial(ctx, network, address); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serverLoops leaves the generator a core for each of its threads if it can.
+func (r *run) serverLoops() int {
+	if r.top == nil {
+		return 0
+	}
+	return max(1, min(r.top.DefaultLoops(runtime.GOMAXPROCS(0)), r.top.Physical-r.Threads))
+}
+
+// cpus returns the CPU of each generator thread, NoCPU for one that is not to be
+// pinned.
+func (r *run) cpus(serverLoops int) []int {
+	cpus := make([]int, r.Threads)
+	off := r.top == nil || !r.Pin || affinity.OffByEnv()
+	var slots []affinity.Slot
+	if !off {
+		slots = r.top.Plan(affinity.Request{Loops: r.top.Allowed.Count()}).Slots
+	}
+	for i := range cpus {
+		switch {
+		case off:
+			cpus[i] = affinity.NoCPU
+		case r.Target == "":
+			cpus[i] = slots[(serverLoops+i)%len(slots)].CPU
+		default:
+			cpus[i] = slots[len(slots)-1-i%len(slots)].CPU
+		}
+	}
+	return cpus
+}
+
+// settle is how long before the measured time costs are first taken, so that
+// taking them disturbs the warm-up.
+const settle = 10 * time.Millisecond
+
+// measure lets the threads run and waits for their end. The error is that of ctx.
+func (r *run) measure(ctx context.Context) error {
+	r.start = time.Now().Add(time.Millisecond)
+	for _, g := range r.threads {
+		if err := g.start(r.start); err != nil {
+			g.finish(err)
+		}
+	}
+	end := r.start.Add(r.Warmup + r.Duration)
+	r.wait(ctx, r.start.Add(max(0, r.Warmup-settle)))
+	r.cost[0] = r.sample()
+	r.wait(ctx, end)
+	r.cost[1] = r.sample()
+	if ctx.Err() != nil {
+		for _, g := range r.threads {
+			g.cut()
+		}
+		end = time.Now()
+	}
+	if !r.wait(context.WithoutCancel(ctx), end.Add(r.Drain)) {
+		r.missed = true
+		r.stop()
+	}
+	return ctx.Err()
+}
+
+// wait waits until a time, or until ctx ends, or until every thread has ended, and
+// reports the latter. A thread that fails ends the others. Progress is told
+// meanwhile.
+func (r *run) wait(ctx context.Context, until time.Time) (finished bool) {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	var second <-chan time.Time
+	if r.Progress != nil {
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		second = t.C
+	}
+	before, last := r.messages(), time.Now()
+	for r.running > 0 {
+		select {
+		case g := <-r.ended:
+			r.running--
+			if g.failure != nil {
+				r.stop()
+			}
+		case <-ctx.Done():
+			return false
+		case <-timer.C:
+			return false
+		case now := <-second:
+			n := r.messages()
+			r.Progress(Progress{
+				Elapsed: now.Sub(r.start), Total: r.Warmup + r.Duration, Messages: n,
+				PerSecond: float64(n-before) / now.Sub(last).Seconds(),
+			})
+			before, last = n, now
+		}
+	}
+	return true
+}
+
+func (r *run) stop() {
+	for _, g := range r.threads {
+		g.stop()
+	}
+}
+
+func (r *run) messages() (n int64) {
+	for _, g := range r.threads {
+		n += g.live.Load()
+	}
+	return n
+}
+
+func (r *run) sample() sample {
+	s := sample{messages: r.messages(), mallocs: mallocs(), generator: costOf(r.loops())}
+	if r.server != nil {
+		s.server = costOf(r.server.Loops())
+	}
+	return s
+}
+
+// loops returns the generator's.
+func (r *run) loops() []*ring.Loop {
+	var all []*ring.Loop
+	for _, g := range r.threads {
+		all = append(all, g.loop)
+	}
+	return all
+}
+
+// failure sums up what went wrong, nil if nothing did.
+func (r *run) failure(rep *Report) error {
+	var why string
+	for _, g := range r.threads {
+		if g.failure != nil {
+			return fmt.Errorf("%s: %w", r.address, g.failure)
+		}
+		if why == "" {
+			why = g.mismatch
+		}
+	}
+	if rep.Errors == 0 {
+		return nil
+	}
+	s := fmt.Sprintf("%s: %d messages lost, %d not sent in time, %d replies corrupt, %d duplicate",
+		r.address, rep.Lost, rep.Unsent, rep.Corrupt, rep.Duplicate)
+	if why != "" {
+		s += ": " + why
+	} else if r.missed {
+		s += fmt.Sprintf(": %v after the end replies were still missing", r.Drain)
+	}
+	return errors.New(s)
+}
+
+// close ends the threads, then the server.
+func (r *run) close() {
+	for _, g := range r.threads {
+		_ = g.close() // nothing is left to lose
+	}
+	if r.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = r.server.Shutdown(ctx) // likewise
+	}
+}

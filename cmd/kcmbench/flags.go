@@ -1,0 +1,146 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/kcm-go/kcm/affinity"
+	"github.com/kcm-go/kcm/bench"
+	"github.com/kcm-go/kcm/ring"
+)
+
+// usageError is a mistake on the command line.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// wrongOption makes a usage error of one that names an option, and leaves others.
+func wrongOption(err error) error {
+	var o *bench.OptionError
+	if errors.As(err, &o) {
+		return &usageError{fmt.Errorf("-%w", o)}
+	}
+	return err
+}
+
+// parse parses args, none of which may be left over. For -h it prints what the
+// flags are to stdout and returns flag.ErrHelp.
+func parse(f *flag.FlagSet, args []string, stdout io.Writer, about string) error {
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(stdout, "%s\n", about)
+		f.SetOutput(stdout)
+		f.PrintDefaults()
+		return err
+	case err != nil:
+		return &usageError{err}
+	case f.NArg() > 0:
+		return &usageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
+	}
+	return nil
+}
+
+// text is a flag.Value made of a parser and a printer.
+type text[T any] struct {
+	v     *T
+	parse func(string) (T, error)
+	print func(T) string
+}
+
+func (t text[T]) Set(s string) error {
+	v, err := t.parse(s)
+	if err == nil {
+		*t.v = v
+	}
+	return err
+}
+
+func (t text[T]) String() string {
+	if t.v == nil {
+		return "" // the flag package's own zero value
+	}
+	return t.print(*t.v)
+}
+
+// backendFlag defines -backend.
+func backendFlag(f *flag.FlagSet, b *ring.Backend) {
+	f.Var(text[ring.Backend]{b, ring.ParseBackend, ring.Backend.String}, "backend",
+		"auto, uring or epoll; auto takes io_uring where it works")
+}
+
+// pinFlag defines -pin.
+func pinFlag(f *flag.FlagSet, pin *bool) {
+	top, err := affinity.Discover()
+	f.BoolVar(pin, "pin", err == nil && top.Allowed.Count() >= 2,
+		"pin each loop to a core of its own; KCM_AFFINITY=off overrides it")
+}
+
+// frameFlag defines -frame, which has one value so far.
+func frameFlag(f *flag.FlagSet) {
+	f.Var(only(bench.Frame), "frame", "framing of messages: "+bench.Frame+" (4-byte big-endian payload length, then the payload)")
+}
+
+// only is a flag.Value that takes one word.
+func only(word string) flag.Value {
+	v := word
+	return text[string]{&v, func(s string) (string, error) {
+		if s != word {
+			return "", fmt.Errorf("want %s, the only one supported", word)
+		}
+		return s, nil
+	}, func(s string) string { return s }}
+}
+
+// serverFlags are those of serve that run has too, for its embedded server; the
+// rest (-backend, -pin, -frame) mean more there.
+var serverFlags = []string{"listen", "loops", "policy", "spin", "max-message", "service"}
+
+// defineServer defines serverFlags.
+func defineServer(f *flag.FlagSet, o *bench.ServerOptions, listen string) {
+	f.StringVar(&o.Listen, "listen", listen, "where to listen: `host:port or unix:/path`")
+	f.IntVar(&o.Loops, "loops", 0, "loops of the server; 0: one per physical core, leaving some for others")
+	f.Var(only("inline"), "policy", "who handles messages: inline, the connection's loop")
+	f.DurationVar(&o.Spin, "spin", 0, "longest time a loop of the server looks for work before it sleeps")
+	o.MaxMessage = bench.DefaultMaxMessage
+	f.Var(text[int]{&o.MaxMessage, bench.ParseBytes, printBytes}, "max-message", "largest payload the server takes, in `bytes`, KiB or MiB")
+	f.DurationVar(&o.Service, "service", 0, "time the server works on each message before it answers")
+}
+
+// printBytes writes a number of bytes the short way.
+func printBytes(n int) string {
+	switch {
+	case n > 0 && n%(1<<20) == 0:
+		return fmt.Sprintf("%dMiB", n>>20)
+	case n > 0 && n%(1<<10) == 0:
+		return fmt.Sprintf("%dKiB", n>>10)
+	}
+	return fmt.Sprint(n)
+}
+
+// checkAddress returns a usage error for an address of a flag that is none.
+func checkAddress(name, address string) error {
+	if _, _, err := bench.SplitAddress(address); err != nil {
+		return &usageError{fmt.Errorf("-%s %s: %w", name, address, err)}
+	}
+	return nil
+}
+
+// defineLoad defines the flags of a workload.
+func defineLoad(f *flag.FlagSet, w *bench.Workload) {
+	f.IntVar(&w.Conns, "conns", 64, "connections")
+	f.IntVar(&w.Depth, "depth", 1, "messages in flight on each connection, closed loop")
+	w.Size = bench.Sizes{Min: 64, Max: 64}
+	f.Var(text[bench.Sizes]{&w.Size, bench.ParseSizes, bench.Sizes.String}, "size", "payload of a message, `bytes`, KiB or MiB, or a range MIN-MAX")
+	f.Float64Var(&w.Rate, "rate", 0, "messages per second over all connections, open loop; 0: closed loop")
+	f.Var(text[bench.Arrival]{&w.Arrival, bench.ParseArrival, bench.Arrival.String}, "arrival", "distances of messages in an open loop: fixed or poisson")
+	f.DurationVar(&w.Duration, "duration", 5*time.Second, "how long to measure")
+	f.DurationVar(&w.Warmup, "warmup", time.Second, "how long to send before that")
+	f.Uint64Var(&w.Seed, "seed", 1, "of sizes and Poisson arrivals")
+}

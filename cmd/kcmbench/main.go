@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+const usage = `kcmbench measures kcm, and any other echo server that speaks length-prefixed messages.
+
+	kcmbench run [flags]     send, check and time messages; the default
+	kcmbench serve [flags]   run the echo server alone
+	kcmbench probe [-json]   say what this machine offers
+
+Run "kcmbench COMMAND -h" for the flags of a command.
+`
+
+// command runs one of the commands until it is done or ctx ends.
+type command func(ctx context.Context, args []string, stdout, stderr io.Writer) error
+
+var commands = map[string]command{"run": runRun, "serve": runServe, "probe": runProbe}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	go func() { // the second signal ends the process at once
+		<-ctx.Done()
+		stop()
+	}()
+	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// dispatch returns the exit status.
+func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	name := "run"
+	if len(args) > 0 {
+		switch {
+		case args[0] == "-h" || args[0] == "-help" || args[0] == "--help" || args[0] == "help":
+			fmt.Fprint(stdout, usage)
+			return 0
+		case !strings.HasPrefix(args[0], "-"):
+			name, args = args[0], args[1:]
+		}
+	}
+	run, ok := commands[name]
+	if !ok {
+		fmt.Fprintf(stderr, "kcmbench: no command %q: want run, serve or probe\n", name)
+		return 2
+	}
+	err := run(ctx, args, stdout, stderr)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
+	}
+	text, _, _ := strings.Cut(err.Error(), "\n") // a panic's stack would follow
+	fmt.Fprintf(stderr, "kcmbench %s: %s\n", name, text)
+	var wrong *usageError
+	if errors.As(err, &wrong) {
+		return 2
+	}
+	return 1
+}

@@ -1,0 +1,363 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kcm-go/kcm/bench"
+	"github.com/kcm-go/kcm/ring"
+)
+
+// asProgram, if set, makes the test binary behave as the program.
+const asProgram = "KCMBENCH_TEST_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// invoke runs the program in this process.
+func invoke(t *testing.T, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status = dispatch(t.Context(), args, &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+// backends returns the -backend values that work here.
+func backends(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, b := range []ring.Backend{ring.URing, ring.Epoll} {
+		l, err := ring.New(ring.Options{Backend: b})
+		if err == nil {
+			if err = l.Start(); err == nil {
+				err = l.Close()
+			}
+		}
+		switch {
+		case err == nil:
+			names = append(names, b.String())
+		case !errors.Is(err, errors.ErrUnsupported):
+			t.Fatal(err)
+		}
+	}
+	if len(names) == 0 {
+		t.Skip("no back end")
+	}
+	return names
+}
+
+func TestUsage(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"frobnicate", `kcmbench: no command "frobnicate"`},
+		{"run extra", `unexpected argument "extra"`},
+		{"serve extra", `unexpected argument "extra"`},
+		{"probe extra", `unexpected argument "extra"`},
+		{"-nonsense", "-nonsense"},
+		{"-conns 0", "-conns 0: want 1 to"},
+		{"-conns many", "-conns"},
+		{"-depth 0", "-depth 0: want 1 to"},
+		{"-size -1", "-size"},
+		{"-size 9-8", "-size"},
+		{"-size 1GiB", "-size 1073741824: want 0 to"},
+		{"-size 1KiB -max-message 1023", "-size 1024: want at most max-message"},
+		{"-rate -5", "-rate -5: want"},
+		{"-rate NaN", "-rate NaN: want"},
+		{"-arrival bursty", `"bursty" for flag -arrival: want fixed or poisson`},
+		{"-duration 0", "-duration 0s: want"},
+		{"-duration 5", "-duration"},
+		{"-warmup -1s", "-warmup -1s: want"},
+		{"-frame json", `"json" for flag -frame: want len32`},
+		{"-backend kqueue", `-backend: back end "kqueue": want auto, uring or epoll`},
+		{"-threads 0", "-threads 0: want at least 1"},
+		{"-threads 3 -conns 2", "-threads 3: want 1 to the number of connections, 2"},
+		{"-target here", "-target here: want host:port or unix:/path"},
+		{"-target unix:", "-target unix:: want host:port or unix:/path"},
+		{"-target 127.0.0.1:1 -loops 2", "-loops is for the server in this process"},
+		{"-listen there", "-listen there: want host:port or unix:/path"},
+		{"-policy fifo", `"fifo" for flag -policy: want inline`},
+		{"-loops -1", "-loops -1: want 0 or more"},
+		{"-spin -1s", "-spin -1s: want"},
+		{"-max-message 1TiB", "-max-message"},
+		{"-max-message 1GiB", "-max-message 1073741824: want up to"},
+		{"-service -1s", "-service -1s: want"},
+		{"serve -listen there", "-listen there: want host:port or unix:/path"},
+		{"serve -loops -1", "-loops -1: want 0 or more"},
+		{"serve -policy fifo", "-policy: want inline"},
+		{"serve -conns 3", "-conns"},
+	} {
+		status, stdout, stderr := invoke(t, strings.Fields(c.args)...)
+		if status != 2 || stdout != "" {
+			t.Errorf("%s: status %d, output %q, want 2 and none", c.args, status, stdout)
+		}
+		if !strings.HasPrefix(stderr, "kcmbench") || strings.Count(stderr, "\n") != 1 || !strings.HasSuffix(stderr, "\n") || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: error %q, want one line with %q", c.args, stderr, c.want)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"-h", "kcmbench serve [flags]"},
+		{"help", "kcmbench probe [-json]"},
+		{"run -h", "latency_us"},
+		{"run -h", "-max-message"},
+		{"serve -help", "-listen"},
+		{"probe -h", "-json"},
+	} {
+		status, stdout, stderr := invoke(t, strings.Fields(c.args)...)
+		if status != 0 || stderr != "" || !strings.Contains(stdout, c.want) {
+			t.Errorf("%s: status %d, errors %q, no %q in\n%s", c.args, status, stderr, c.want, stdout)
+		}
+	}
+}
+
+func TestRun(t *testing.T) {
+	for _, backend := range backends(t) {
+		file := filepath.Join(t.TempDir(), "out.json")
+		status, stdout, stderr := invoke(t, "-backend", backend, "-conns", "3", "-depth", "2", "-size", "0-1KiB", "-rate", "2000",
+			"-arrival", "poisson", "-duration", "50ms", "-warmup", "10ms", "-seed", "7", "-max-message", "64KiB", "-json", file)
+		if status != 0 || stderr != "" {
+			t.Fatalf("%s: status %d: %s", backend, status, stderr)
+		}
+		for _, want := range []string{"kernel", "server", "generator", "messages/s", "p99.99", "lateness", "errors      0 "} {
+			if !strings.Contains(stdout, want) {
+				t.Errorf("%s: no %q in\n%s", backend, want, stdout)
+			}
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rep struct {
+			bench.Report
+			Size string `json:"size"`
+		}
+		if err := json.Unmarshal(b, &rep); err != nil {
+			t.Fatal(err)
+		}
+		if rep.Schema != 1 || rep.Messages == 0 || rep.Conns != 3 || rep.Size != "0-1024" || rep.Rate != 2000 ||
+			rep.Arrival != "poisson" || rep.Seed != 7 || rep.Seconds != 0.05 || rep.Server == nil || rep.Frame != "len32" {
+			t.Errorf("%s: %s", backend, b)
+		}
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	// A server that closes every connection.
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	addr := ln.Addr().String()
+	file := filepath.Join(t.TempDir(), "out.json")
+	for _, c := range []struct {
+		args []string
+		want string // in the error
+	}{
+		{[]string{"-target", addr, "-duration", "10s", "-json", file}, addr},
+		{[]string{"-listen", addr}, addr},
+		{[]string{"-target", "unix:/nonexistent/socket"}, "/nonexistent/socket"},
+		{[]string{"-duration", "1ms", "-warmup", "0", "-max-message", "64KiB", "-json", "/nonexistent/file"}, "-json: open /nonexistent/file"},
+		{[]string{"serve", "-listen", addr}, addr},
+	} {
+		status, _, stderr := invoke(t, c.args...)
+		if status != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, c.want) {
+			t.Errorf("%s: status %d, error %q, want 1 and one line with %q", c.args, status, stderr, c.want)
+		}
+	}
+}
+
+func TestProbe(t *testing.T) {
+	status, stdout, stderr := invoke(t, "probe")
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d: %s", status, stderr)
+	}
+	for _, want := range []string{"kernel", "back end", "io_uring", "memlock", "nofile", "allowed", "plan of loops"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in\n%s", want, stdout)
+		}
+	}
+	status, stdout, stderr = invoke(t, "probe", "-json")
+	if status != 0 || stderr != "" {
+		t.Fatalf("status %d: %s", status, stderr)
+	}
+	var p probe
+	if err := json.Unmarshal([]byte(stdout), &p); err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Features) == 0 || p.Backend == "" || p.Topology == nil || len(p.Plan.Slots) == 0 || len(p.Limits) < 3 {
+		t.Errorf("%s", stdout)
+	}
+	for _, f := range p.Features {
+		if f.State != "yes" && f.Why == "" {
+			t.Errorf("%s is %s without a reason", f.Name, f.State)
+		}
+	}
+}
+
+// child is the program in a process of its own.
+type child struct {
+	cmd    *exec.Cmd
+	out    *bufio.Reader
+	stderr bytes.Buffer
+}
+
+func start(t *testing.T, args ...string) *child {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	c := &child{cmd: exec.CommandContext(ctx, os.Args[0], args...)}
+	c.cmd.Env = append(os.Environ(), asProgram+"=1")
+	c.cmd.Stderr = &c.stderr
+	pipe, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.out = bufio.NewReader(pipe)
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cancel() // kills it if it still runs
+		_ = c.cmd.Wait()
+	})
+	return c
+}
+
+// end sends a signal and returns the rest of the output and the exit status.
+func (c *child) end(t *testing.T, sig os.Signal) (rest string, status int) {
+	t.Helper()
+	if err := c.cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(c.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = c.cmd.Wait() // the status says it
+	return string(b), c.cmd.ProcessState.ExitCode()
+}
+
+func TestServeAndRunAcrossProcesses(t *testing.T) {
+	sigs := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
+	for i, backend := range backends(t) {
+		listen := "127.0.0.1:0"
+		if backend == "epoll" {
+			listen = "unix:" + filepath.Join(t.TempDir(), "socket")
+		}
+		c := start(t, "serve", "-listen", listen, "-backend", backend, "-loops", "1", "-max-message", "64KiB")
+		line, err := c.out.ReadString('\n')
+		addr, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "listening ")
+		if err != nil || !ok {
+			t.Fatalf("%s: first line %q, %v", backend, line, err)
+		}
+		file := filepath.Join(t.TempDir(), "out.json")
+		status, _, stderr := invoke(t, "run", "-target", addr, "-backend", backend, "-conns", "2", "-depth", "4",
+			"-duration", "50ms", "-warmup", "0", "-json", file)
+		if status != 0 {
+			t.Fatalf("%s: status %d: %s", backend, status, stderr)
+		}
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rep struct {
+			Total  int64           `json:"messages_total"`
+			Target string          `json:"target"`
+			Server json.RawMessage `json:"server"`
+		}
+		if err := json.Unmarshal(b, &rep); err != nil {
+			t.Fatal(err)
+		}
+		if rep.Target != addr || rep.Server != nil || rep.Total == 0 {
+			t.Errorf("%s: %s", backend, b)
+		}
+		rest, status := c.end(t, sigs[i%len(sigs)])
+		if status != 0 || c.stderr.Len() > 0 {
+			t.Errorf("%s: status %d: %s", backend, status, &c.stderr)
+		}
+		counters := map[string]string{}
+		for line := range strings.Lines(rest) {
+			if f := strings.Fields(line); len(f) > 1 {
+				counters[f[0]] = f[1]
+			}
+		}
+		n := json.Number(counters["messages"])
+		if got, err := n.Int64(); err != nil || got != rep.Total {
+			t.Errorf("%s: server counted %q messages, generator %d", backend, n, rep.Total)
+		}
+		for _, name := range []string{"connections", "bytes", "turns", "enters", "allocations"} {
+			if counters[name] == "" || counters[name] == "0" {
+				t.Errorf("%s: no %s in\n%s", backend, name, rest)
+			}
+		}
+	}
+}
+
+func TestRunInterrupted(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	first := make(chan struct{})
+	go func() { // an echo of bytes is one of messages
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		b := make([]byte, 4096)
+		for k := 0; ; k++ {
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			if _, err := c.Write(b[:n]); err != nil {
+				return
+			}
+			if k == 0 {
+				close(first)
+			}
+		}
+	}()
+	gen := start(t, "run", "-target", ln.Addr().String(), "-conns", "1", "-duration", "1h", "-warmup", "0")
+	select {
+	case <-first:
+	case <-time.After(20 * time.Second):
+		t.Fatal("no message from the generator")
+	}
+	out, status := gen.end(t, syscall.SIGINT)
+	if status != 1 || gen.stderr.String() != "kcmbench run: interrupted\n" {
+		t.Errorf("status %d: %s", status, &gen.stderr)
+	}
+	if !strings.Contains(out, "errors      0 ") || strings.Contains(out, "messages    0 ") {
+		t.Errorf("report:\n%s", out)
+	}
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/kcm-go/kcm/bench"
+)
+
+const aboutRun = `kcmbench run sends messages, checks every reply to the last byte, and prints rate and
+latency. Without -target it starts an echo server in its own process. Exit status 1
+means that the run failed or a message was lost, changed or duplicated.
+
+The keys of the JSON that -json writes:
+  schema (1), messages, messages_total (with warm-up), seconds, messages_per_second,
+  mb_per_second, errors, lost, unsent, corrupt, duplicate, broken, failure,
+  latency_us {p50, p90, p99, p99_9, p99_99, max, mean}, and in an open loop
+  latency_actual_us (from sending) and lateness_us, out_of_range, conns, depth, size,
+  rate, arrival, seed, warmup_seconds, frame, target, env {...}, server {backend, loops,
+  cpus, cpu_ns_per_message, ...} when embedded, generator {...}, allocs_per_message.
+
+Flags:`
+
+func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var c bench.Config
+	var file string
+	f := flag.NewFlagSet("run", flag.ContinueOnError)
+	f.StringVar(&c.Target, "target", "", "server to measure, `host:port or unix:/path`; empty: one in this process")
+	defineLoad(f, &c.Workload)
+	f.IntVar(&c.Threads, "threads", 1, "loops of the generator")
+	backendFlag(f, &c.Backend)
+	pinFlag(f, &c.Pin)
+	frameFlag(f)
+	f.StringVar(&file, "json", "", "write the report to `file` as JSON too")
+	defineServer(f, &c.Server, "127.0.0.1:0")
+	if err := parse(f, args, stdout, aboutRun); err != nil {
+		return err
+	}
+	c.Server.Backend, c.Server.Pin = c.Backend, c.Pin
+	if err := checkRun(f, &c); err != nil {
+		return err
+	}
+	if isTerminal(stderr) {
+		c.Progress = func(p bench.Progress) {
+			fmt.Fprintf(stderr, "%v of %v: %d messages, %.0f/s\n",
+				p.Elapsed.Round(time.Second), p.Total, p.Messages, p.PerSecond)
+		}
+	}
+	rep, err := bench.Run(ctx, c)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = errors.New("interrupted")
+	}
+	if rep == nil {
+		return wrongOption(err)
+	}
+	if e := rep.WriteText(stdout); err == nil {
+		err = e
+	}
+	if file != "" {
+		if e := rep.WriteJSON(file); err == nil && e != nil {
+			err = fmt.Errorf("-json: %w", e)
+		}
+	}
+	return err
+}
+
+func checkRun(f *flag.FlagSet, c *bench.Config) error {
+	if c.Threads < 1 {
+		return &usageError{fmt.Errorf("-threads %d: want at least 1", c.Threads)}
+	}
+	if c.Target == "" {
+		if err := checkAddress("listen", c.Server.Listen); err != nil {
+			return err
+		}
+		return wrongOption(c.Check())
+	}
+	var idle error
+	f.Visit(func(set *flag.Flag) {
+		if idle == nil && slices.Contains(serverFlags, set.Name) {
+			idle = &usageError{fmt.Errorf("-%s is for the server in this process, which -target leaves out", set.Name)}
+		}
+	})
+	if idle != nil {
+		return idle
+	}
+	return wrongOption(c.Check())
+}
+
+// isTerminal reports whether w is one, so that nobody's log is filled with progress.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isTTY(f.Fd())
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/kcm-go/kcm/bench"
+)
+
+const aboutServe = `kcmbench serve answers every message with itself. It prints "listening ADDR" once it
+accepts. SIGINT and SIGTERM make it answer what has arrived, print its counters and
+end with status 0.
+
+Flags:`
+
+// drainTime is how long a server that was told to end waits for slow peers.
+const drainTime = 5 * time.Second
+
+func runServe(ctx context.Context, args []string, stdout, _ io.Writer) error {
+	var o bench.ServerOptions
+	f := flag.NewFlagSet("serve", flag.ContinueOnError)
+	defineServer(f, &o, "127.0.0.1:7000")
+	backendFlag(f, &o.Backend)
+	pinFlag(f, &o.Pin)
+	frameFlag(f)
+	if err := parse(f, args, stdout, aboutServe); err != nil {
+		return err
+	}
+	if err := checkAddress("listen", o.Listen); err != nil {
+		return err
+	}
+	s, err := bench.NewServer(o)
+	if err != nil {
+		return wrongOption(err)
+	}
+	p := s.Placement()
+	fmt.Fprintf(stdout, "listening %s\n%s\n", s.Addr(), p)
+	for _, n := range p.Notes {
+		fmt.Fprintf(stdout, "note: %s\n", n)
+	}
+	select {
+	case <-ctx.Done():
+	case err := <-s.Done():
+		return fmt.Errorf("%s: %w", s.Addr(), err)
+	}
+	drain, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	err = s.Shutdown(drain)
+	c := s.Counters()
+	each := func(n uint64) float64 { return float64(n) / float64(max(c.Messages, 1)) }
+	fmt.Fprintf(stdout, "connections %d\nmessages %d\nbytes %d\nturns %d (%.4f per message)\nenters %d (system calls of the loops, %.4f per message)\nallocations %.4f per message\n",
+		c.Conns, c.Messages, c.Bytes, c.Turns, each(c.Turns), c.Syscalls, each(c.Syscalls), each(c.Mallocs))
+	if err != nil {
+		return fmt.Errorf("%s: drain: %w", s.Addr(), err)
+	}
+	return nil
+}
