@@ -1,0 +1,180 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// startLimit is how long a server may take until it listens.
+const startLimit = 15 * time.Second
+
+// child is a process this program started and must end.
+type child struct {
+	cmd    *exec.Cmd
+	stdout output
+	stderr output
+	done   chan struct{} // closed when the process has been waited for
+	err    error         // its end, valid after done
+
+	stopLimit time.Duration // from SIGTERM to SIGKILL
+}
+
+// starter starts children on one operating system thread that it keeps for
+// itself: a child inherits the affinity of the thread, and the kernel kills the
+// child if that thread ends, thus also if this program is killed. Closing
+// starts ends it, after all children have ended.
+type starter struct{ starts chan func() }
+
+func newStarter() *starter {
+	s := &starter{make(chan func())}
+	go s.run()
+	return s
+}
+
+// start runs argv on the given CPU, with env added to the environment.
+func (s *starter) start(cpu int, env []string, argv ...string) (*child, error) {
+	c := &child{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{}), stopLimit: 5 * time.Second}
+	c.stdout.init()
+	c.stderr.init()
+	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
+	c.cmd.Env = append(os.Environ(), env...)
+	c.cmd.WaitDelay = time.Second
+	isolate(c.cmd)
+	started := make(chan error)
+	s.starts <- func() {
+		if err := pinThread(cpu); err != nil {
+			started <- err
+			return
+		}
+		started <- c.cmd.Start()
+	}
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", argv[0], err)
+	}
+	go func() {
+		c.err = c.cmd.Wait()
+		close(c.done)
+	}()
+	return c, nil
+}
+
+// listening waits for the line "listening ADDR" and returns ADDR.
+func (c *child) listening(ctx context.Context) (string, error) {
+	limit := time.NewTimer(startLimit)
+	defer limit.Stop()
+	for {
+		text, changed := c.stdout.get()
+		for line := range strings.Lines(text) {
+			if addr, ok := strings.CutPrefix(line, "listening "); ok && strings.HasSuffix(line, "\n") {
+				return strings.TrimSpace(addr), nil
+			}
+		}
+		select {
+		case <-changed:
+		case <-c.done:
+			if _, again := c.stdout.get(); again != changed {
+				continue // the line came just before the end
+			}
+			return "", c.failure("ended before it listened")
+		case <-limit.C:
+			return "", c.failure(fmt.Sprintf("does not listen after %v", startLimit))
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+}
+
+// wait waits for the end of the process, at most limit, and ends it otherwise.
+// It returns an error unless the exit code is 0.
+func (c *child) wait(ctx context.Context, limit time.Duration) error {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		c.stop()
+		return ctx.Err()
+	case <-timer.C:
+		c.stop()
+		return c.failure(fmt.Sprintf("still running after %v", limit))
+	}
+	if c.err != nil {
+		return c.failure("failed")
+	}
+	return nil
+}
+
+// stop ends the process: SIGTERM, and SIGKILL if that does not help. It returns
+// an error unless the process ended by itself with exit code 0. A second stop
+// does nothing.
+func (c *child) stop() error {
+	c.cmd.Process.Signal(syscall.SIGTERM)
+	limit := time.NewTimer(c.stopLimit)
+	defer limit.Stop()
+	select {
+	case <-c.done:
+	case <-limit.C:
+		c.cmd.Process.Kill()
+		<-c.done
+		return c.failure(fmt.Sprintf("ignores SIGTERM for %v", c.stopLimit))
+	}
+	if c.err != nil {
+		return c.failure("failed at its end")
+	}
+	return nil
+}
+
+// failure says what is wrong with the process, with the end of its stderr.
+func (c *child) failure(what string) error {
+	msg := c.cmd.Path + ": " + what
+	select {
+	case <-c.done:
+		if c.err != nil {
+			msg += ": " + c.err.Error()
+		}
+	default:
+	}
+	if text, _ := c.stderr.get(); text != "" {
+		text = strings.TrimSpace(text)
+		if len(text) > 500 {
+			text = "..." + text[len(text)-500:]
+		}
+		msg += ": " + text
+	}
+	return errors.New(msg)
+}
+
+// output keeps what a process printed, up to a limit, and tells when there is
+// more.
+type output struct {
+	mu      sync.Mutex
+	text    bytes.Buffer
+	changed chan struct{} // closed and replaced at every write
+}
+
+func (o *output) init() { o.changed = make(chan struct{}) }
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.text.Len() < 1<<20 {
+		o.text.Write(p)
+	}
+	close(o.changed)
+	o.changed = make(chan struct{})
+	return len(p), nil
+}
+
+func (o *output) get() (text string, changed <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String(), o.changed
+}

@@ -1,0 +1,25 @@
+//go:build !linux
+
+package main
+
+import (
+	"errors"
+	"os/exec"
+	"runtime"
+)
+
+func (s *starter) run() {
+	for start := range s.starts {
+		start()
+	}
+}
+
+func pinThread(int) error { return errors.ErrUnsupported }
+
+func isolate(*exec.Cmd) {}
+
+func allowedCPUs() ([]int, error) { return nil, errors.ErrUnsupported }
+
+func machine() string { return runtime.GOOS + ", " + runtime.GOARCH + ", " + runtime.Version() }
+
+func siblings(int, int) bool { return false }

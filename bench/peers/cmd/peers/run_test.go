@@ -1,0 +1,307 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// fake prepares the environment for a fake kcmbench and returns its path and a
+// function that lists the processes that were started: id, then arguments.
+func fake(t *testing.T, fault string) (path string, processes func() [][]string) {
+	t.Helper()
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(t.TempDir(), "log")
+	t.Setenv(fakeEnv, fault)
+	t.Setenv(fakeLog, log)
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // a race build sleeps a second at its end
+	return path, func() [][]string {
+		b, err := os.ReadFile(log)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		var list [][]string
+		for line := range strings.Lines(string(b)) {
+			list = append(list, strings.Fields(line))
+		}
+		return list
+	}
+}
+
+// checkGone checks that no process of the list is left.
+func checkGone(t *testing.T, processes [][]string) {
+	t.Helper()
+	for _, p := range processes {
+		if _, err := os.Stat("/proc/" + p[0]); err == nil {
+			t.Errorf("process %s is still there: %s", p[0], strings.Join(p[1:], " "))
+		}
+	}
+}
+
+func TestRun(t *testing.T) {
+	bin, processes := fake(t, "ok")
+	dir := t.TempDir()
+	md, js := filepath.Join(dir, "out.md"), filepath.Join(dir, "out.json")
+	var stdout, stderr strings.Builder
+	err := run(t.Context(), []string{
+		"-kcmbench", bin, "-servers", "kcm-uring,kcm-epoll,net,c-epoll", "-pairs", "2",
+		"-duration", "40ms", "-warmup", "10ms", "-config", "2x1x64,2x4x1KiB", "-md", md, "-json", js,
+	}, &stdout, &stderr)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	checkGone(t, processes())
+
+	b, err := os.ReadFile(js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rep report
+	if err := json.Unmarshal(b, &rep); err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Results) != 2 || rep.Results[1].Config != (config{2, 4, 1024}) {
+		t.Fatalf("results for %+v", rep.Results)
+	}
+	servers := []string{"kcm-uring", "kcm-epoll", "net", "c-epoll"}
+	for _, res := range rep.Results {
+		var names []string
+		for _, row := range res.Rows {
+			names = append(names, row.Server)
+			if row.Runs != 2 || row.CPUNanos <= 0 || row.PerSecond <= 0 {
+				t.Errorf("%s: %+v", res.Config, row)
+			}
+			for _, q := range row.Ratios {
+				if q.Pairs != 2 || q.Lo > q.Median || q.Median > q.Hi || q.Lo <= 0 || q.Confidence != 0.5 {
+					t.Errorf("%s: %s: %+v", res.Config, row.Server, q)
+				}
+			}
+			if want := map[bool]int{true: 2, false: 4}[slices.Contains(bases, row.Server)]; len(row.Ratios) != want {
+				t.Errorf("%s: %s: %d ratios, want %d", res.Config, row.Server, len(row.Ratios), want)
+			}
+		}
+		if !slices.Equal(names, servers) {
+			t.Errorf("rows %v, want %v", names, servers)
+		}
+		// Every round has every server once, in rotated order.
+		for i, s := range res.Samples {
+			if want := servers[(i%4+i/4)%4]; s.Server != want || s.Round != i/4 {
+				t.Errorf("sample %d is %s in round %d, want %s in %d", i, s.Server, s.Round, want, i/4)
+			}
+		}
+	}
+	file, err := os.ReadFile(md)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(file) != stdout.String() {
+		t.Error("-md differs from standard output")
+	}
+	for _, want := range []string{"### 2 connections, 4 in flight on each, 1 KiB", "| c-epoll ", "cpu kcm-uring/server", "50.0 % confidence"} {
+		if !strings.Contains(stdout.String(), want) {
+			t.Errorf("no %q in\n%s", want, stdout.String())
+		}
+	}
+}
+
+// Runs that fail are named, left out, and make the program fail at the end.
+func TestRunFailures(t *testing.T) {
+	for fault, want := range map[string]string{
+		"generator fails":         "no luck",
+		"generator counts errors": "3 errors",
+		"server fails at its end": "a leak",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			bin, processes := fake(t, fault)
+			var stdout strings.Builder
+			err := run(t.Context(), []string{
+				"-kcmbench", bin, "-servers", "kcm-epoll,c-epoll", "-pairs", "1",
+				"-duration", "10ms", "-warmup", "0s", "-config", "1x1x1",
+			}, &stdout, io.Discard)
+			if err == nil {
+				t.Error("run succeeds")
+			}
+			if text := fmt.Sprint(stdout.String(), err); !strings.Contains(text, want) {
+				t.Errorf("no %q in: %s", want, text)
+			}
+			checkGone(t, processes())
+		})
+	}
+}
+
+// A server that cannot start is left out with its reason; that is no failure.
+func TestRunSkips(t *testing.T) {
+	bin, processes := fake(t, "no uring")
+	var stdout strings.Builder
+	err := run(t.Context(), []string{
+		"-kcmbench", bin, "-servers", "kcm-uring,kcm-epoll,c-epoll", "-pairs", "1",
+		"-duration", "10ms", "-warmup", "0s", "-config", "1x1x1",
+	}, &stdout, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(stdout.String(), "operation not permitted") {
+		t.Errorf("the reason is missing:\n%s", stdout.String())
+	}
+	if strings.Contains(stdout.String(), "kcm-uring/server") {
+		t.Errorf("a column for a server that did not run:\n%s", stdout.String())
+	}
+	checkGone(t, processes())
+}
+
+// An interrupt while the generator runs leaves no process behind.
+func TestRunInterrupted(t *testing.T) {
+	bin, processes := fake(t, "generator hangs")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{"-kcmbench", bin, "-servers", "kcm-uring", "-pairs", "1"}, io.Discard, io.Discard)
+	}()
+	generating := func(p []string) bool { return p[1] == "run" }
+	for deadline := time.Now().Add(20 * time.Second); !slices.ContainsFunc(processes(), generating); {
+		if time.Now().After(deadline) {
+			t.Fatal("the generator does not start")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("run = %v, want %v", err, context.Canceled)
+	}
+	if n := len(processes()); n != 3 {
+		t.Errorf("%d processes, want a check, a server and a generator", n)
+	}
+	checkGone(t, processes())
+}
+
+func TestFlagErrors(t *testing.T) {
+	for _, tt := range []struct{ args, want string }{
+		{"-servers net,nosuch", `no server "nosuch", have kcm-uring,`},
+		{"-servers net,net", "twice"},
+		{"-config 64x1", `config "64x1": want CONNSxDEPTHxSIZE`},
+		{"-config 0x1x64", "at least 1 connection"},
+		{"-config 1x1x17MiB", "0 to 16 MiB"},
+		{"-pairs 0", "-pairs 0"},
+		{"-duration 0s", "want some time"},
+		{"-server-cpu 100000", "CPU 100000 is not allowed here"},
+		{"net", `unexpected argument "net"`},
+		{"-root /nonexistent -kcmbench /nonexistent -servers net", "/nonexistent"},
+	} {
+		err := run(t.Context(), strings.Fields(tt.args), io.Discard, io.Discard)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want an error with %q", tt.args, err, tt.want)
+		}
+	}
+}
+
+func TestConfigString(t *testing.T) {
+	configs, err := parseConfigs(defaultConfigs + ",1x2x3MiB,1x1x0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, c := range configs {
+		names = append(names, c.String())
+	}
+	if got, want := strings.Join(names, ","), defaultConfigs+",1x2x3MiB,1x1x0"; got != want {
+		t.Errorf("configs %s, want %s", got, want)
+	}
+}
+
+// A child that nobody stops dies with the thread that started it.
+func TestChildEnds(t *testing.T) {
+	cpus, err := allowedCPUs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStarter()
+	c, err := s.start(cpus[0], nil, "sh", "-c", `echo listening here; exec sleep 1000`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, err := c.listening(t.Context())
+	if addr != "here" || err != nil {
+		t.Fatalf("listening = %q, %v", addr, err)
+	}
+	close(s.starts)
+	<-c.done
+	if ws, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
+		t.Errorf("ended with %v, want killed", c.err)
+	}
+	if err := c.wait(t.Context(), 0); err == nil {
+		t.Error("wait reports no failure")
+	}
+}
+
+func TestChildErrors(t *testing.T) {
+	cpus, err := allowedCPUs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStarter()
+	defer close(s.starts)
+	if _, err := s.start(cpus[0], nil, "/nonexistent"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("start of nothing: %v", err)
+	}
+	if _, err := s.start(100000, nil, "true"); err == nil || !strings.Contains(err.Error(), "pin to CPU 100000") {
+		t.Errorf("start on no CPU: %v", err)
+	}
+	c, err := s.start(cpus[0], nil, "sh", "-c", "echo why >&2; exit 3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.listening(t.Context()); err == nil || !strings.Contains(err.Error(), "exit status 3: why") {
+		t.Errorf("listening: %v, want exit status and standard error", err)
+	}
+	c, err = s.start(cpus[0], nil, "sleep", "1000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.wait(t.Context(), time.Millisecond); err == nil || !strings.Contains(err.Error(), "still running after 1ms") {
+		t.Errorf("wait: %v", err)
+	}
+	select {
+	case <-c.done:
+	default:
+		t.Error("wait leaves the process behind")
+	}
+}
+
+func TestChildIgnoresTermination(t *testing.T) {
+	cpus, err := allowedCPUs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStarter()
+	defer close(s.starts)
+	c, err := s.start(cpus[0], nil, "sh", "-c", `trap "" TERM; echo listening here; exec sleep 1000`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.listening(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.stopLimit = 10 * time.Millisecond
+	if err := c.stop(); err == nil || !strings.Contains(err.Error(), "ignores SIGTERM for 10ms") {
+		t.Errorf("stop: %v", err)
+	}
+	select {
+	case <-c.done:
+	default:
+		t.Error("stop leaves the process behind")
+	}
+}

@@ -1,0 +1,10 @@
+// Package conform tests that a server speaks len32 (see package echo), seen
+// from the outside: it knows an address and package net, nothing of the engine
+// behind it. A server that passes may be compared with others; one that loses,
+// splits, swaps or invents a frame may not.
+//
+//	conform.Test(t, s.Addr().String(), conform.Allow{})
+//
+// [Allow] names the two things an engine may be excused from, because they
+// follow from its design and do not occur under load.
+package conform
