@@ -1,0 +1,69 @@
+# `make` lists the targets. They run one after the other: the tests drive real
+# sockets and some of them measure, which does not mix with a busy machine.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+GO        ?= go
+FUZZTIME  ?= 10s
+BENCHTIME ?= 100ms
+PEERS     ?=
+
+.PHONY: help build test race invariants fuzz lint bench examples stress peers nested check
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
+		awk -F'|' '{ printf "  %-11s %s\n", $$1, $$2 }'
+
+build: ## build every package and program
+	$(GO) build ./...
+
+test: ## the tests
+	$(GO) test ./...
+
+race: ## the tests under the race detector
+	$(GO) test -race -timeout 15m ./...
+
+invariants: ## the tests with internal checks, poisoned memory and rare paths taken often
+	$(GO) test -tags invariants -timeout 15m ./...
+
+# One target after the other, found by their declarations. There are some, so
+# finding none means that the search is broken.
+fuzz: ## each fuzz target for FUZZTIME (10s)
+	@found=$$(grep -rEo --include='*_test.go' --exclude-dir=peers '^func Fuzz[A-Za-z0-9_]+' . | \
+		sed -E 's|^(.*)/[^/]*:func (.*)|\1 \2|' | sort); \
+	test -n "$$found" || { echo 'fuzz: no fuzz target found' >&2; exit 1; }; \
+	echo "$$found" | while read -r dir target; do \
+		echo "$(GO) test -run '^$$' -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) $$dir"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" < /dev/null || exit 1; \
+	done
+
+# linux/amd64 and linux/arm64 are the systems; elsewhere everything compiles and
+# New says that the system is not supported.
+lint: ## gofmt, vet for every system, the rules of internal/lint
+	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted by gofmt:"; echo "$$files"; exit 1; } >&2
+	GOOS=linux GOARCH=amd64 $(GO) vet ./...
+	GOOS=linux GOARCH=amd64 $(GO) vet -tags invariants,stress ./...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	$(GO) test -count=1 ./internal/lint
+
+bench: ## all benchmarks, BENCHTIME (100ms) each; short runs show allocations, not speed
+	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) ./...
+
+examples: ## build and test the example programs, run the examples in the documentation
+	$(GO) build -o /dev/null ./examples/...
+	$(GO) test ./examples/...
+	$(GO) test -run '^Example' ./...
+
+stress: ## the tests with the long ones (build tag stress), up to 20 minutes
+	$(GO) test -p 1 -tags stress -timeout 20m ./...
+
+peers: ## compare with other echo servers, about 20 minutes; PEERS= takes flags
+	cd bench/peers && $(GO) run ./cmd/peers $(PEERS)
+
+nested: ## build, vet and test the module bench/peers
+	cd bench/peers && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
+
+check: test race invariants lint fuzz examples nested ## what CI runs
