@@ -12,15 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/kcm-go/kcm/mux"
 	"github.com/kcm-go/kcm/ring"
 	"github.com/kcm-go/kcm/sgmsg"
 	"github.com/kcm-go/kcm/strparser"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func roundTrip(t *testing.T, c net.Conn, payload string) {
 	t.Helper()
@@ -48,6 +44,8 @@ func TestOptionsThatCannotWorkAreRefused(t *testing.T) {
 		{mux.Options{Format: strparser.Length32, Ring: ring.Options{Buffers: 3}}, "Buffers"},
 		{mux.Options{Format: strparser.Length32, Ring: ring.Options{BufferSize: 100}}, "BufferSize"},
 		{mux.Options{Format: strparser.Length32, MaxMessage: 1 << 20, Ring: ring.Options{RegionBytes: -1, Buffers: 16}}, "does not fit"},
+		{mux.Options{Format: strparser.Length32, MaxMessage: 1 << 20, Ring: ring.Options{RegionBytes: -1, Buffers: 16}}, "16 x 32768 = 524288 bytes"},
+		{mux.Options{Format: strparser.Length32, MaxMessage: 1 << 20, Ring: ring.Options{SendSoft: 64 << 10, SendHard: 1 << 20}}, "SendSoft + MaxMessage = 1114112"},
 	} {
 		m, err := mux.New(tc.o)
 		if err == nil {

@@ -105,6 +105,7 @@ func (m *Mux) enter(sh *shard, open func(*Psock) error) (*Psock, error) {
 	p := &Psock{mux: m, shard: sh, index: index, given: -1}
 	p.waiter.Wake = p.drained
 	if err = m.profile.Init(&p.parser, (*lower)(p), p); err == nil {
+		p.parser.SetOrigin(sh.origin)
 		err = open(p)
 	}
 	if err != nil {

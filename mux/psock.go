@@ -115,30 +115,23 @@ func (p *Psock) leave(cause error, drain bool) {
 // message is the parsers' callback: one complete message, lent.
 func message(ps *strparser.Parser, msg *sgmsg.Message) {
 	p := ps.Owner().(*Psock)
-	sh := p.shard
-	msg.SetOrigin(sh.origin)
-	sh.stats.rxMessages++
-	sh.stats.rxBytes += uint64(msg.Len())
 	p.stream.Expect(msg.Len())
-	sh.current = p
-	v := (*p.mux.handler.Load())(p, msg)
-	sh.current = nil
-	switch v {
+	switch (*p.mux.handler.Load())(p, msg) {
 	case Drop:
-		sh.stats.rxDrops++
+		p.shard.stats.rxDrops++
 	case End:
 		p.leave(nil, true)
 	}
 }
 
 // guard is deferred around everything that may run the handler: once per turn and
-// connection, not per message.
+// connection, not per message. current is set meanwhile.
 func (p *Psock) guard() {
+	p.shard.current = nil
 	if p.mux.opt.CrashOnPanic {
 		return
 	}
 	if v := recover(); v != nil {
-		p.shard.current = nil
 		p.parser.Unwind()
 		p.leave(&PanicError{Value: v, Stack: debug.Stack()}, false)
 	}
@@ -220,9 +213,11 @@ func (u *upper) Opened(*ring.Stream) {
 }
 
 func (u *upper) DataReady(*ring.Stream) (holds bool) {
-	defer (*Psock)(u).guard()
-	u.parser.DataReady()
-	return u.parser.Holds()
+	p := (*Psock)(u)
+	defer p.guard()
+	p.shard.current = p
+	p.parser.DataReady()
+	return p.parser.Holds()
 }
 
 func (u *upper) Evict(_ *ring.Stream, pool *sgmsg.Arena) {
@@ -230,14 +225,17 @@ func (u *upper) Evict(_ *ring.Stream, pool *sgmsg.Arena) {
 }
 
 func (u *upper) Check(*ring.Stream) {
-	defer (*Psock)(u).guard()
-	u.parser.Check()
+	p := (*Psock)(u)
+	defer p.guard()
+	p.shard.current = p
+	p.parser.Check()
 }
 
 func (u *upper) Expired(_ *ring.Stream, gen uint32) { u.parser.Expire(gen) }
 func (u *upper) StateChange(_ *ring.Stream, err error) {
 	p := (*Psock)(u)
 	defer p.guard()
+	p.shard.current = p
 	if err == nil {
 		p.parser.EOF()
 		return

@@ -17,7 +17,7 @@ import (
 	"github.com/kcm-go/kcm/strparser"
 )
 
-var simSeeds = flag.Int("simseeds", 300, "seeds of the simulated network to run")
+var simSeeds = flag.Int("simseeds", simSeedsDefault, "seeds of the simulated network to run")
 
 // simClient is the far end of one connection: it sends numbered messages cut
 // anywhere, reads replies when it feels like it, and checks them.
@@ -30,6 +30,7 @@ type simClient struct {
 	lazy    bool // reads seldom
 	resting bool
 	tear    bool // goes away in the middle
+	patient bool // finishes only when every reply is there
 
 	todo   int    // messages not yet built
 	out    []byte // built and not yet written
@@ -97,7 +98,7 @@ func (c *simClient) turn() {
 		n, err := c.peer.Write(c.out[:1+c.rng.IntN(len(c.out))])
 		c.out = c.out[n:]
 		c.check(err)
-	} else if c.todo == 0 && !c.closed && !c.dead {
+	} else if c.todo == 0 && !c.closed && !c.dead && (!c.patient || c.echoed == c.sent) {
 		c.closed = true
 		c.check(c.peer.CloseWrite())
 	}
@@ -211,7 +212,7 @@ func simulate(t *testing.T, s *ringtest.Sim) {
 		fd, peer := s.Pair()
 		c := &simClient{
 			t: t, sim: s, id: i, peer: peer, rng: rng, todo: 1 + rng.IntN(40),
-			lazy: rng.IntN(4) == 0, tear: rng.IntN(4) == 0,
+			lazy: rng.IntN(4) == 0, tear: rng.IntN(4) == 0, patient: rng.IntN(2) == 0,
 		}
 		clients = append(clients, c)
 		p, err := m.adopt(m.shards[i%len(m.shards)], fd)
@@ -231,8 +232,8 @@ func simulate(t *testing.T, s *ringtest.Sim) {
 	}
 	if err := s.Run(done, turns...); err != nil {
 		for _, c := range clients {
-			t.Logf("client %d: sent %d, todo %d, out %d, handled %d, echoed %d, lost %d, dead %v closed %v eof %v lazy %v",
-				c.id, c.sent, c.todo, len(c.out), c.handled, c.echoed, c.lost, c.dead, c.closed, c.eof, c.lazy)
+			t.Logf("client %d: sent %d, todo %d, out %d, handled %d, echoed %d, lost %d, dead %v closed %v eof %v lazy %v patient %v",
+				c.id, c.sent, c.todo, len(c.out), c.handled, c.echoed, c.lost, c.dead, c.closed, c.eof, c.lazy, c.patient)
 		}
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ type Stats struct {
 	Opened, Closed uint64 // connections
 	Psocks         int    // connections open now
 
-	RxMessages, RxBytes uint64 // handed to the handler
+	RxMessages, RxBytes uint64 // handed to the handler; stream bytes consumed
 	RxDrops             uint64 // of which it said Drop
 	TxMessages, TxBytes uint64 // taken by Send and queued
 	LostMessages        uint64 // taken by Send and not wholly accepted by the kernel; with OnLost only
@@ -22,8 +22,6 @@ func (s *Stats) add(o *Stats) {
 	s.Opened += o.Opened
 	s.Closed += o.Closed
 	s.Psocks += o.Psocks
-	s.RxMessages += o.RxMessages
-	s.RxBytes += o.RxBytes
 	s.RxDrops += o.RxDrops
 	s.TxMessages += o.TxMessages
 	s.TxBytes += o.TxBytes
@@ -35,14 +33,14 @@ func (s *Stats) add(o *Stats) {
 
 // shardStats are the counters of the hot path, of one loop.
 type shardStats struct {
-	rxMessages, rxBytes, rxDrops uint64
-	txMessages, txBytes          uint64
-	pauses, opened               uint64
+	rxDrops             uint64
+	txMessages, txBytes uint64
+	pauses, opened      uint64
 }
 
 func (s *shardStats) public() Stats {
 	return Stats{
-		RxMessages: s.rxMessages, RxBytes: s.rxBytes, RxDrops: s.rxDrops,
+		RxDrops:    s.rxDrops,
 		TxMessages: s.txMessages, TxBytes: s.txBytes,
 		Pauses: s.pauses, Opened: s.opened,
 	}
@@ -72,5 +70,6 @@ func (m *Mux) Stats() Stats {
 		sum.add(&st)
 	}
 	sum.LostMessages += m.lostDirect.Load()
+	sum.RxMessages, sum.RxBytes = sum.Parser.Messages, sum.Parser.Bytes
 	return sum
 }

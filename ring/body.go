@@ -39,6 +39,12 @@ func (s *Stream) large() bool {
 // Expect says how long the message being consumed is. With one of at least
 // Options.LargeBytes the stream goes into bulk, with a shorter one out of it.
 func (s *Stream) Expect(n int) {
+	if n >= s.loop.opt.LargeBytes || s.expect != 0 {
+		s.expectOther(n)
+	}
+}
+
+func (s *Stream) expectOther(n int) {
 	if n < s.loop.opt.LargeBytes {
 		n = 0
 		s.dropTail()

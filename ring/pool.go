@@ -53,6 +53,11 @@ func newMemory(o *Options, wake func()) (*memory, error) {
 		return nil, fmt.Errorf("ring: receive memory of %d bytes: %w", recvBytes+o.RegionBytes, err)
 	}
 	m.mapping = mapping
+	if !invariants.Race {
+		// Every received byte is copied in here: fewer address translations were
+		// worth 5 to 10 % of a message. Without huge pages it works as well.
+		_ = uapi.AdviseHuge(mapping)
+	}
 	var parts atomic.Int32
 	unmap := func([]byte) {
 		if parts.Add(-1) == 0 {

@@ -198,6 +198,21 @@ func TestMessagesInProgressGoOnWithoutBuffers(t *testing.T) {
 	b.until("the other stream goes on", func() bool { return len(idle.got) == 100 })
 }
 
+// The same as with the region: buffers released between the loop's look and its
+// sleep are seen.
+func TestBuffersReleasedLateInTheTurn(t *testing.T) {
+	o := small()
+	o.Buffers, o.RegionBytes = 2, -1
+	b := newBed(t, o)
+	holder := b.takeBuffers(2)
+	r, peer := b.pair()
+	b.write(peer, make([]byte, 3000))
+	b.quiet()
+	holder.onExpired = func(*Stream) { holder.hold.Reset() }
+	holder.s.StartTimer(10*tick, 1)
+	b.until("the stream has gone on", func() bool { return len(r.got) == 3000 })
+}
+
 func TestStarvedStreamsGoOnInTurn(t *testing.T) {
 	o := small()
 	o.Buffers, o.RegionBytes = 2, -1

@@ -22,7 +22,9 @@ func (s *Stream) Send(m *sgmsg.Message) error {
 		return errTooMuchQueued
 	}
 	m.MoveTo(&s.out)
-	s.wantSend()
+	if s.member&(1<<inDirty) == 0 {
+		s.wantSend()
+	}
 	return nil
 }
 

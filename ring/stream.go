@@ -217,9 +217,6 @@ func (s *Stream) check() {
 // timer is replaced. On a stream that is ending it does nothing.
 func (s *Stream) StartTimer(d time.Duration, gen uint32) {
 	if s.state >= draining {
-		return
-	}
-	if s.state >= closing {
 		return // Closed is the last call
 	}
 	s.timerGen = gen

@@ -186,6 +186,10 @@ func (m *Message) lendMore(e Element) {
 // and the message is empty, owned and ready again. It is the one operation that
 // is legal on a gone message, and is for the lender alone.
 func (m *Message) Reclaim() {
+	if m.size == 0 && m.end == m.first { // it was moved: nothing left
+		m.state = owned
+		return
+	}
 	if m.borrowed && m.end == 1 { // the common case: nothing was done to it
 		m.end, m.size = 0, 0
 		m.borrowed = false
@@ -240,6 +244,20 @@ func (m *Message) Reset() { m.Reclaim() }
 // m is gone afterwards. Contiguous elements coalesce: many small messages of
 // one chunk become one element with one reference.
 func (m *Message) MoveTo(dst *Message) {
+	// The common case by far: the next message of the chunk that dst ends with.
+	if m.borrowed && m.end == 1 && m.first == 0 && dst.end > dst.first && dst.state == owned && !dst.borrowed {
+		e, last := &m.inline[0], dst.at(dst.end-1)
+		if last.Buf == e.Buf && last.Off+last.Len == e.Off {
+			last.Len += e.Len
+			dst.size += int(e.Len)
+			m.end, m.size, m.borrowed, m.state = 0, 0, false, gone
+			return
+		}
+	}
+	m.moveMore(dst)
+}
+
+func (m *Message) moveMore(dst *Message) {
 	m.mustLive("MoveTo")
 	dst.mustLive("MoveTo a destination")
 	if m.borrowed && m.end-m.first == 1 { // one message inside one chunk: the common case

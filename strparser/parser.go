@@ -54,6 +54,10 @@ type Parser struct {
 	done     bool
 }
 
+// SetOrigin makes every delivered message say that it is lent by id; see
+// sgmsg.Message.SetOrigin. It is called after Init and before the first byte.
+func (p *Parser) SetOrigin(id uint32) { p.view.msg.SetOrigin(id) }
+
 // Owner returns what Init was given.
 func (p *Parser) Owner() any { return p.owner }
 

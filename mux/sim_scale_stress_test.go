@@ -1,0 +1,5 @@
+//go:build stress
+
+package mux
+
+const simSeedsDefault = 10_000
