@@ -49,20 +49,21 @@ func (m *Mux) Attach(c net.Conn) (*Psock, error) {
 // socket, EOPNOTSUPP when it is not a stream socket, listens, or is not
 // connected, EALREADY when this Mux has it already; ErrClosed.
 func (m *Mux) AttachFD(fd int) (*Psock, error) {
-	if err := checkFD(fd); err != nil {
+	cookie, err := checkFD(fd)
+	if err != nil {
 		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, err)
 	}
 	m.mu.Lock()
-	_, twice := m.given[fd]
-	m.given[fd] = struct{}{}
+	_, twice := m.given[cookie]
+	m.given[cookie] = struct{}{}
 	m.mu.Unlock()
 	if twice {
 		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, syscall.EALREADY)
 	}
-	p, err := m.place(func(sh *shard) (*Psock, error) { return m.adopt(sh, fd) })
+	p, err := m.place(func(sh *shard) (*Psock, error) { return m.adopt(sh, fd, cookie) })
 	if err != nil {
 		m.mu.Lock()
-		delete(m.given, fd)
+		delete(m.given, cookie)
 		m.mu.Unlock()
 	}
 	return p, err
@@ -84,9 +85,9 @@ func (m *Mux) place(fn func(*shard) (*Psock, error)) (p *Psock, err error) {
 }
 
 // adopt makes a Psock of a connected descriptor. Loop's thread.
-func (m *Mux) adopt(sh *shard, fd int) (*Psock, error) {
+func (m *Mux) adopt(sh *shard, fd int, cookie uint64) (*Psock, error) {
 	p, err := m.enter(sh, func(p *Psock) (err error) {
-		p.given = fd
+		p.given = cookie
 		p.stream, err = sh.loop.Attach(fd, (*upper)(p))
 		return err
 	})
@@ -102,14 +103,14 @@ func (m *Mux) enter(sh *shard, open func(*Psock) error) (*Psock, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Psock{mux: m, shard: sh, index: index, given: -1}
+	p := &Psock{mux: m, shard: sh, index: index}
 	p.waiter.Wake = p.drained
 	if err = m.profile.Init(&p.parser, (*lower)(p), p); err == nil {
 		p.parser.SetOrigin(sh.origin)
 		err = open(p)
 	}
 	if err != nil {
-		m.dismiss(index, -1)
+		m.dismiss(index)
 		return nil, err
 	}
 	sh.add(p)
@@ -136,7 +137,7 @@ func (m *Mux) Dial(ctx context.Context, network, address string) (*Psock, error)
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", address, err)
+		return nil, fmt.Errorf("mux: %w", err)
 	}
 	select {
 	case err = <-opened:
@@ -145,10 +146,10 @@ func (m *Mux) Dial(ctx context.Context, network, address string) (*Psock, error)
 		if err = <-opened; err == nil { // it stood a moment before
 			p.Close()
 		}
-		err = ctx.Err()
+		err = fmt.Errorf("mux: dial %s: %w", address, ctx.Err())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", address, err)
+		return nil, err
 	}
 	return p, nil
 }
@@ -248,7 +249,7 @@ func (s *server) accepted(fd int) {
 }
 
 func (s *server) open(sh *shard, fd int) {
-	if _, err := s.mux.adopt(sh, fd); err != nil {
+	if _, err := s.mux.adopt(sh, fd, 0); err != nil {
 		sh.loop.Discard(fd)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -73,8 +72,7 @@ func TestProducerWaitsForAConsumerOnAnotherLoop(t *testing.T) {
 					}
 					sent <- nil
 				}()
-				for m.Stats().Pauses == 0 { // each look takes a turn of the loops
-				}
+				until(t, "the producer waits", func() bool { return m.Stats().Pauses > 0 })
 				got := make([]byte, 4+size)
 				want := frame(make([]byte, size))
 				for i := range uint32(n) {
@@ -190,13 +188,11 @@ func TestMorePostedThanMayBeQueuedEndsWithENOBUFS(t *testing.T) {
 // awaitBuffers waits until every receive buffer is back.
 func awaitBuffers(t *testing.T, m *mux.Mux) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for i, l := range m.Loops() {
-		for st := l.Stats(); st.BuffersFree != st.Buffers; st = l.Stats() { // each look takes a turn
-			if time.Now().After(deadline) {
-				t.Fatalf("loop %d: %d of %d receive buffers came back", i, st.BuffersFree, st.Buffers)
-			}
-		}
+	for _, l := range m.Loops() {
+		until(t, "every receive buffer is back", func() bool {
+			st := l.Stats()
+			return st.BuffersFree == st.Buffers
+		})
 	}
 }
 

@@ -54,6 +54,7 @@ func (p *Psock) detach(fn func(net.Conn, error)) {
 			go fn(nil, err)
 			return
 		}
+		p.mux.forget(p)
 		var head sgmsg.Message
 		if err := p.parser.Salvage(&head); err != nil {
 			closeFD(fd)

@@ -23,33 +23,34 @@ func dupConn(c syscall.Conn) (int, error) {
 }
 
 // checkFD tells a connected stream socket from everything else, with the errors
-// of the kernel's attach.
-func checkFD(fd int) error {
+// of the kernel's attach. cookie is the socket's own number, which unlike that of
+// its descriptor is never used again.
+func checkFD(fd int) (cookie uint64, err error) {
 	typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
-		return syscall.ENOENT
+		return 0, syscall.ENOENT
 	}
 	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
-		return syscall.ENOENT
+		return 0, syscall.ENOENT
 	}
 	proto, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	switch family {
 	case unix.AF_UNIX:
 	case unix.AF_INET, unix.AF_INET6:
 		if proto != unix.IPPROTO_TCP {
-			return syscall.EOPNOTSUPP
+			return 0, syscall.EOPNOTSUPP
 		}
 	default:
-		return syscall.EOPNOTSUPP
+		return 0, syscall.EOPNOTSUPP
 	}
 	if typ != unix.SOCK_STREAM {
-		return syscall.EOPNOTSUPP
+		return 0, syscall.EOPNOTSUPP
 	}
 	if _, err := unix.Getpeername(fd); err != nil { // listening, never connected, or reset
-		return syscall.EOPNOTSUPP
+		return 0, syscall.EOPNOTSUPP
 	}
-	return nil
+	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
 }
 
 func closeFD(fd int) { _ = unix.Close(fd) }

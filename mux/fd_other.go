@@ -9,5 +9,5 @@ import (
 )
 
 func dupConn(syscall.Conn) (int, error) { return -1, ring.ErrNotSupported }
-func checkFD(int) error                 { return ring.ErrNotSupported }
+func checkFD(int) (uint64, error)       { return 0, ring.ErrNotSupported }
 func closeFD(int)                       {}

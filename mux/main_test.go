@@ -27,12 +27,14 @@ func (d descriptors) Run() int {
 	code := d.m.Run()
 	// The last goroutines of a test may close theirs a moment later.
 	var left []string
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 500 {
 		left = slices.DeleteFunc(openDescriptors(), func(s string) bool { return slices.Contains(before, s) })
-		if len(left) == 0 || time.Now().After(deadline) {
+		if len(left) == 0 {
 			break
 		}
-		time.Sleep(10 * time.Millisecond)
+		<-tick.C
 	}
 	if len(left) > 0 {
 		fmt.Fprintf(os.Stderr, "%d descriptors were left open: %v\n", len(left), left)

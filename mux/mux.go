@@ -47,10 +47,10 @@ type Mux struct {
 	mu         sync.Mutex
 	state      muxState
 	servers    map[*server]struct{}
-	index      []bool           // psock indices in use; a new one gets the lowest free
-	lowest     int              // no index below it is free
-	given      map[int]struct{} // descriptors of AttachFD
-	open       int              // psocks not yet closed
+	index      []bool              // psock indices in use; a new one gets the lowest free
+	lowest     int                 // no index below it is free
+	given      map[uint64]struct{} // sockets of AttachFD, by SO_COOKIE
+	open       int                 // psocks not yet closed
 	idle       chan struct{}
 	lostDirect atomic.Uint64 // messages that were never queued
 }
@@ -85,7 +85,7 @@ func New(o Options) (*Mux, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, given: map[int]struct{}{}, idle: make(chan struct{}, 1)}
+	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, given: map[uint64]struct{}{}, idle: make(chan struct{}, 1)}
 	var err error
 	m.profile, err = strparser.NewProfile(strparser.Options{
 		Format:          o.Format,
@@ -204,17 +204,24 @@ func (m *Mux) admit() (int, error) {
 }
 
 // dismiss counts a connection out.
-func (m *Mux) dismiss(index, given int) {
+func (m *Mux) dismiss(index int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.index[index] = false
 	m.lowest = min(m.lowest, index)
 	m.open--
-	delete(m.given, given)
 	if m.open == 0 {
 		select {
 		case m.idle <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// forget lets the socket of p be attached again: it is closed or given away.
+func (m *Mux) forget(p *Psock) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.given, p.given)
+	p.given = 0 // it may come again before we are told that p has ended
 }

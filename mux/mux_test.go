@@ -130,6 +130,17 @@ func within[T any](t *testing.T, what string, ch <-chan T) T {
 	}
 }
 
+// until waits for a condition that is going to hold. cond should ask a loop
+// something, which makes each look take a turn.
+func until(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !cond(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not so after 20 s", what)
+		}
+	}
+}
+
 func dial(t testing.TB, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)

@@ -64,14 +64,17 @@ type Options struct {
 }
 
 // regionFor returns the large-region size that has room for one message of n bytes
-// and half as much again for others.
+// and half as much again for others. slack is how much of a message is elsewhere
+// when its body is reserved, or follows it.
 func regionFor(n int) int {
 	run := 64 << 10
-	if n > run {
-		run = 1 << bits.Len(uint(n-1))
+	if n-slack > run {
+		run = 1 << bits.Len(uint(n-slack-1))
 	}
 	return run + max(run/2, 8<<20)
 }
+
+const slack = 4 << 10
 
 func (o *Options) fill() error {
 	bad := func(format string, args ...any) error {
@@ -110,7 +113,7 @@ func (o *Options) fill() error {
 
 // fits refuses a loop that could not receive one message of the maximum size.
 //
-//	MaxMessage <= largest run of the large region, or
+//	MaxMessage <= largest run of the large region plus slack, or
 //	MaxMessage <= half the receive buffers, when there is no such region
 func (o *Options) fits(l *ring.Loop) error {
 	ro := l.Options()
@@ -118,7 +121,7 @@ func (o *Options) fits(l *ring.Loop) error {
 		return fmt.Errorf("mux: MaxMessage %d could be received and not sent: Ring.SendHard is %d, want at least SendSoft + MaxMessage = %d: %w",
 			o.MaxMessage, ro.SendHard, ro.SendSoft+o.MaxMessage, syscall.EINVAL)
 	}
-	if run := 1 << bits.Len(uint(ro.RegionBytes)) >> 1; ro.RegionBytes > 0 && o.MaxMessage <= run {
+	if run := 1 << bits.Len(uint(ro.RegionBytes)) >> 1; ro.RegionBytes > 0 && o.MaxMessage <= run+slack {
 		return nil
 	}
 	pool := ro.Buffers * ro.BufferSize

@@ -19,7 +19,7 @@ import (
 func loops(t *testing.T, b ring.Backend, n int) (ls []*ring.Loop) {
 	t.Helper()
 	for range n {
-		l, err := ring.New(ring.Options{Backend: b})
+		l, err := ring.New(ring.Options{Backend: b, Buffers: 64, RegionBytes: 2 << 20})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +214,7 @@ func TestSmallRequestAfterALargeOneIsReadAtOnce(t *testing.T) {
 // readOnly is Length32 with headers nobody can write, and longer ones.
 type readOnly struct{ strparser.Format }
 
-func (readOnly) HeaderLen() int                        { return 100 }
+func (readOnly) HeaderLen() int                         { return 100 }
 func (readOnly) PutHeader(b []byte, _ int) (int, error) { return 0, errors.ErrUnsupported }
 
 // A payload that cannot be framed is refused and leaves nothing behind.

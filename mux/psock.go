@@ -33,8 +33,8 @@ type Psock struct {
 	shard  *shard
 	stream *ring.Stream
 	index  int
-	place  int // in shard.psocks
-	given  int // descriptor of AttachFD, or -1
+	place  int    // in shard.psocks
+	given  uint64 // SO_COOKIE of a socket of AttachFD, else 0
 
 	parser  strparser.Parser
 	holds   int  // out queues this connection's messages wait for
@@ -247,6 +247,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	p := (*Psock)(u)
 	sh := p.shard
 	p.dead.Store(true)
+	p.mux.forget(p)
 	if !p.leaving {
 		p.leaving, p.cause = true, cause
 		p.dropped = p.parser.InProgress()
@@ -279,5 +280,5 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	} else if p.mux.opt.OnClose != nil {
 		p.mux.opt.OnClose(p, err)
 	}
-	p.mux.dismiss(p.index, p.given)
+	p.mux.dismiss(p.index)
 }

@@ -2,4 +2,4 @@
 
 package mux
 
-const simSeedsDefault = 300
+const simSeedsDefault = 200

@@ -215,7 +215,7 @@ func simulate(t *testing.T, s *ringtest.Sim) {
 			lazy: rng.IntN(4) == 0, tear: rng.IntN(4) == 0, patient: rng.IntN(2) == 0,
 		}
 		clients = append(clients, c)
-		p, err := m.adopt(m.shards[i%len(m.shards)], fd)
+		p, err := m.adopt(m.shards[i%len(m.shards)], fd, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

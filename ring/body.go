@@ -13,10 +13,12 @@ import (
 // The first large message of a stream is found out by its parser, which then wants
 // many bytes; the multishot receive has to be cancelled, which nearly always comes
 // too late to be of use for that message. So the stream then stays in bulk: at
-// each message boundary it reserves as much as the last large message had and reads
-// ahead into that, header and all. A message of the same length, the common case,
-// is one read into one buffer; of a longer one the rest follows into the room
-// behind, or into a buffer of its own; a short one takes the stream out of bulk.
+// each message boundary it reserves room for at least as much as the last large
+// message had and reads ahead into that, header and all. What is missing of a
+// message then is read into the room behind, so that it stays in one piece, or into
+// a buffer of its own, and whatever follows with it. The window, how much is read
+// at a time, doubles when a read filled it and shrinks when one did not fill a
+// quarter. A short message takes the stream out of bulk.
 //
 // Memory reserved ahead is not owed to anybody: when a message that has been
 // announced waits for memory, it is taken back.
@@ -50,6 +52,7 @@ func (s *Stream) expectOther(n int) {
 		s.dropTail()
 	}
 	s.expect = n
+	s.window = max(s.window, n)
 }
 
 // ahead reports whether the stream is in bulk and at a message boundary.
@@ -61,7 +64,7 @@ func (s *Stream) ahead() bool {
 // one if it fits there. Without memory to spare the stream leaves bulk.
 func (s *Stream) reserveAhead() bool {
 	if !s.useTail(s.expect) {
-		e, err := s.loop.mem.reserve(min(s.expect, s.loop.mem.regionMax))
+		e, err := s.loop.mem.reserve(min(s.window, s.loop.mem.regionMax))
 		if err != nil || s.loop.queued.head != nil {
 			if err == nil {
 				e.Buf.Release()
@@ -71,13 +74,13 @@ func (s *Stream) reserveAhead() bool {
 		}
 		s.body, s.filled = e, 0
 	}
-	s.early = true
+	s.early, s.least = true, 1
 	s.loop.eager.push(s)
 	return true
 }
 
-// useTail makes the body of n bytes in the room that the last one left, or gives
-// that room up.
+// useTail makes the body in the room that the last one left if n bytes fit there,
+// or gives that room up.
 func (s *Stream) useTail(n int) bool {
 	t := s.tail
 	if t.Buf == 0 || int(t.Len) < n {
@@ -85,7 +88,7 @@ func (s *Stream) useTail(n int) bool {
 		return false
 	}
 	s.tail = sgmsg.Element{}
-	t.Len = uint32(n)
+	t.Len = min(t.Len, uint32(max(n, s.window)))
 	s.body, s.filled = t, 0
 	return true
 }
@@ -118,13 +121,17 @@ func (s *Stream) grant() bool {
 	}
 	rest := s.want - s.unread.Len()
 	if !s.useTail(rest) {
-		e, err := s.loop.mem.reserve(min(rest, s.loop.mem.regionMax))
+		n := rest
+		if s.expect > 0 {
+			n = max(n, s.window)
+		}
+		e, err := s.loop.mem.reserve(min(n, s.loop.mem.regionMax))
 		if err != nil {
 			return false
 		}
 		s.body, s.filled = e, 0
 	}
-	s.early = false
+	s.early, s.least = false, min(uint32(rest), s.body.Len)
 	s.loop.stats.Large++
 	return true
 }
@@ -134,7 +141,10 @@ func (s *Stream) read(ev *backend.Event) {
 		s.loop.stats.BytesIn += uint64(ev.Res)
 		s.filled += uint32(ev.Res)
 	}
-	over := s.filled == s.body.Len || s.want == 0 // one read ahead is over with its first bytes
+	over := s.filled >= s.least || s.want == 0
+	if over && s.expect > 0 {
+		s.resize()
+	}
 	if over || ev.Res <= 0 || s.state != open_ {
 		s.endBody()
 	}
@@ -146,6 +156,19 @@ func (s *Stream) read(ev *backend.Event) {
 	}
 	s.steerLater()
 }
+
+// resize adapts the window to what the last read brought.
+func (s *Stream) resize() {
+	switch {
+	case s.filled == s.body.Len && s.window+s.expect <= maxWindow:
+		s.window += s.expect
+	case s.filled <= s.body.Len/4:
+		s.window = s.expect
+	}
+}
+
+// maxWindow bounds what a stream in bulk reads at a time beyond one message.
+const maxWindow = 256 << 10
 
 // endBody turns what was read of a body into an unread chunk.
 func (s *Stream) endBody() {

@@ -31,16 +31,17 @@
 //
 //	type echo struct{}
 //
-//	func (echo) DataReady(s *ring.Stream) {
+//	func (echo) DataReady(s *ring.Stream) (holds bool) {
 //		for chunk, ok := s.Peek(); ok; chunk, ok = s.Peek() {
 //			var m sgmsg.Message
 //			m.AppendShared(chunk) // a reference, not a copy
 //			if s.Send(&m) != nil {
 //				m.Release()
-//				return
+//				return false
 //			}
 //			s.Consume(int(chunk.Len))
 //		}
+//		return false
 //	}
 //
 //	func (echo) StateChange(s *ring.Stream, err error) {
@@ -53,6 +54,7 @@
 //
 //	func (echo) Opened(*ring.Stream)                        {}
 //	func (echo) Check(*ring.Stream)                         {}
+//	func (echo) Evict(*ring.Stream, *sgmsg.Arena)           {}
 //	func (echo) Expired(*ring.Stream, uint32)               {}
 //	func (echo) Closed(*ring.Stream, error, *sgmsg.Message) {}
 //

@@ -18,7 +18,7 @@ func open(b Backend) func(backend.Config) (backend.Backend, error) {
 		return func(c backend.Config) (backend.Backend, error) {
 			be, err := uring.New(c)
 			if err != nil {
-				return nil, fmt.Errorf("io_uring: %s: %w", uring.Explain(err), err)
+				return nil, fmt.Errorf("%s (%w)", uring.Explain(err), err)
 			}
 			return be, nil
 		}
@@ -35,7 +35,7 @@ func open(b Backend) func(backend.Config) (backend.Backend, error) {
 		if err != nil {
 			return nil, err
 		}
-		return noted{be, "io_uring is not used: " + why + "; running on epoll"}, nil
+		return noted{be, why + "; running on epoll"}, nil
 	}
 }
 

@@ -86,9 +86,11 @@ type Stream struct {
 	want   int           // bytes missing of the message in progress; 0: not known
 	body   sgmsg.Element // large-region memory being filled; see body.go
 	filled uint32
+	least  uint32        // bytes of body that must come before it is of use
 	early  bool          // body was reserved before its message was announced
 	tail   sgmsg.Element // room behind the last body's bytes, in the same buffer
 	expect int           // in bulk: length of the last large message; else 0
+	window int           // in bulk: how much to read at a time
 	chunks bool          // the message in progress goes without the large region
 	rerr   error         // what ended the receive side
 

@@ -147,6 +147,7 @@ func TestBuddy(t *testing.T) {
 		for _, r := range runs {
 			b.free(r.blk)
 		}
+		b.cool()
 		if b.head != initial.head {
 			t.Fatalf("%d blocks: free lists %v, at first %v", blocks, b.head, initial.head)
 		}

@@ -6,6 +6,10 @@ import "math/bits"
 // are in a doubly linked list threaded through next and prev, which hold block
 // number + 1 so that their zero value, untouched memory, means "none".
 //
+// The last few freed runs of each order are kept as they are and handed out again
+// first: their memory is still in the caches, where merging and splitting would
+// wander through all of it. They are merged when nothing else is left.
+//
 // A block count that is no power of two is covered by the largest aligned runs
 // that fit; runs never merge across the end.
 type buddy struct {
@@ -13,7 +17,14 @@ type buddy struct {
 	next  []int32
 	prev  []int32
 	order []uint8 // of the run that starts here
+	warm  [blockBits + 1]warmRuns
 	state []uint8 // blockInside, blockFree or blockUsed
+}
+
+// warmRuns is a stack of freed runs of one order.
+type warmRuns struct {
+	run [8]int32
+	n   int
 }
 
 const (
@@ -62,6 +73,33 @@ func (b *buddy) unlink(blk, k int) {
 
 // alloc returns the first block of a free run of order k.
 func (b *buddy) alloc(k int) (int, bool) {
+	if k >= len(b.head) {
+		return 0, false
+	}
+	if w := &b.warm[k]; w.n > 0 {
+		w.n--
+		return int(w.run[w.n]), true
+	}
+	if blk, ok := b.cut(k); ok {
+		return blk, true
+	}
+	b.cool()
+	return b.cut(k)
+}
+
+// cool merges the runs that were kept.
+func (b *buddy) cool() {
+	for k := range b.warm {
+		w := &b.warm[k]
+		for _, blk := range w.run[:w.n] {
+			b.merge(int(blk))
+		}
+		w.n = 0
+	}
+}
+
+// cut takes a run of order k from the lists.
+func (b *buddy) cut(k int) (int, bool) {
 	j := k
 	for j < len(b.head) && b.head[j] == 0 {
 		j++
@@ -80,8 +118,18 @@ func (b *buddy) alloc(k int) (int, bool) {
 	return blk, true
 }
 
-// free returns a run and merges it with its free buddies.
+// free returns a run.
 func (b *buddy) free(blk int) {
+	if w := &b.warm[b.order[blk]]; w.n < len(w.run) {
+		w.run[w.n] = int32(blk)
+		w.n++
+		return
+	}
+	b.merge(blk)
+}
+
+// merge returns a run to the lists, as one with its free buddies.
+func (b *buddy) merge(blk int) {
 	k := int(b.order[blk])
 	b.state[blk] = blockInside
 	for k < blockBits {

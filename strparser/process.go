@@ -214,6 +214,10 @@ func (p *Parser) wait(rest sgmsg.Element, at int, timeout time.Duration, drain b
 	return drain, nil
 }
 
+// worthHolding is as much as is worth keeping a buffer of any size for: a quarter of
+// the usual one.
+const worthHolding = 8 << 10
+
 // Private memory for bytes that wait is asked for in pieces: what the message
 // still needs, if that is known, up to copyPiece.
 const (
@@ -232,7 +236,7 @@ func (p *Parser) hold(rest sgmsg.Element, brief bool) error {
 	if v.msg.Len() == 0 && v.acc+n <= inlineBytes {
 		return nil
 	}
-	if brief || n >= rest.Buf.Cap()/4 {
+	if brief || n >= min(rest.Buf.Cap()/4, worthHolding) {
 		if err := p.ownInline(v.acc); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 )
 
 const usage = `kcmbench measures kcm, and any other echo server that speaks length-prefixed messages.
@@ -28,8 +29,11 @@ var commands = map[string]command{"run": runRun, "serve": runServe, "probe": run
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	go func() { // the second signal ends the process at once
+	go func() {
 		<-ctx.Done()
+		// A second signal ends the process at once, but not one that comes with the
+		// first: a shell sends to the process and to its group.
+		time.Sleep(time.Second)
 		stop()
 	}()
 	os.Exit(dispatch(ctx, os.Args[1:], os.Stdout, os.Stderr))
