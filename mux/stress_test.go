@@ -1,3 +1,5 @@
+//go:build linux
+
 package mux_test
 
 import (
@@ -137,8 +139,8 @@ func TestConnectionsComeAndGo(t *testing.T) {
 		for range churnConns {
 			<-gone
 		}
-		if n := m.Psocks(); n != 0 {
-			t.Errorf("%d connections left", n)
+		for m.Psocks() != 0 { // the last OnClose has been called and may not have returned
+			m.Stats()
 		}
 		if st := m.Stats(); st.Opened != churnConns || st.Closed != churnConns {
 			t.Errorf("%d opened and %d closed, want %d", st.Opened, st.Closed, churnConns)
