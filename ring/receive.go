@@ -70,6 +70,12 @@ func (s *Stream) deliver() {
 	} else {
 		s.loop.held.remove(s)
 	}
+	if s.expect > 0 && s.member&(1<<inDirty) != 0 {
+		// In bulk: send before the next read is queued, while the caches still have
+		// what was read last.
+		s.loop.dirty.remove(s)
+		s.transmit()
+	}
 	s.steer()
 }
 
