@@ -12,9 +12,9 @@ import (
 // cannot be sent, now or later, goes to Options.OnLost. No byte is copied.
 //
 // Messages of one sender to one connection leave in the order of their Sends.
-// Called from a handler with a connection that takes less than it is given, Send
-// makes the handler's own connection wait: no more of its messages are
-// delivered until the queue has drained.
+// Called from a handler with a connection (of the same Mux) that takes less than it
+// is given, Send makes the handler's own connection wait: no more of its messages
+// are delivered until the queue has drained.
 func (p *Psock) Send(msg *sgmsg.Message) {
 	if p.local(msg) {
 		p.send(msg, p.shard.current)

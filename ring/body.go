@@ -17,8 +17,8 @@ import (
 // message had and reads ahead into that, header and all. What is missing of a
 // message then is read into the room behind, so that it stays in one piece, or into
 // a buffer of its own, and whatever follows with it. The window, how much is read
-// at a time, doubles when a read filled it and shrinks when one did not fill a
-// quarter. A short message takes the stream out of bulk.
+// at a time, grows by a message when a read filled it, and falls back to one when a
+// read did not fill a quarter. A short message takes the stream out of bulk.
 //
 // Memory reserved ahead is not owed to anybody: when a message that has been
 // announced waits for memory, it is taken back.
@@ -50,6 +50,9 @@ func (s *Stream) expectOther(n int) {
 	if n < s.loop.opt.LargeBytes {
 		n = 0
 		s.dropTail()
+	}
+	if s.expect == 0 {
+		s.window = 0
 	}
 	s.expect = n
 	s.window = max(s.window, n)

@@ -14,21 +14,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/kcm-go/kcm/internal/leak"
 	"github.com/kcm-go/kcm/ring/internal/backend"
 	"github.com/kcm-go/kcm/ring/ringtest"
 	"github.com/kcm-go/kcm/sgmsg"
 )
 
-func TestMain(m *testing.M) {
-	// Package net opens descriptors of its own at first use and keeps them.
-	if ln, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
-		ln.Close()
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // random returns n bytes that depend on the seed.
 func random(seed uint64, n int) []byte {

@@ -138,6 +138,7 @@ func (s *Stream) receiveOp() backend.Op {
 	case s.grant():
 		return backend.OpRead
 	case s.loop.mem.free > 0 && !s.loop.mem.low(): // the region is taken: then in chunks, as a small one
+		s.loop.reclaim()
 		s.chunks = true
 		return backend.OpRecv
 	}

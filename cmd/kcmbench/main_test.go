@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kcm-go/kcm/bench"
+	"github.com/kcm-go/kcm/internal/leak"
 	"github.com/kcm-go/kcm/ring"
 )
 
@@ -28,7 +29,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	leak.Main(m)
 }
 
 // invoke runs the program in this process.

@@ -9,7 +9,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kcm-go/kcm/internal/leak"
 )
+
+func TestMain(m *testing.M) { leak.Main(m) }
 
 // TestEcho starts the server, exchanges messages on two connections at once, and
 // ends it as a signal would while one connection is still open.

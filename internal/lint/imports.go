@@ -21,6 +21,7 @@ const (
 var layers = []layer{
 	{dir: "internal/...", packages: []string{"internal/..."}},
 	{dir: "internal/invariants"},
+	{dir: "internal/leak", external: []string{"go.uber.org/goleak"}},
 	{dir: "internal/lint"},
 	{dir: "internal/uapi", packages: []string{"internal/invariants"}, external: []string{xsys, iouring}},
 

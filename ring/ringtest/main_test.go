@@ -1,0 +1,9 @@
+package ringtest
+
+import (
+	"testing"
+
+	"github.com/kcm-go/kcm/internal/leak"
+)
+
+func TestMain(m *testing.M) { leak.Main(m) }
