@@ -2,9 +2,6 @@ package conform
 
 // Allow lists what is excused.
 type Allow struct {
-	// Reordering: replies of one connection may come in any order.
-	Reordering bool
-
 	// LossAtHalfClose: a peer that ends its stream may lose replies that were
 	// not yet sent. Those it gets are still whole and in order.
 	LossAtHalfClose bool
@@ -12,9 +9,6 @@ type Allow struct {
 
 // Excused is what the engines of package echo cannot do, by name.
 var Excused = map[string]Allow{
-	// Workers race for the lock of the connection.
-	"netchan": {Reordering: true},
-
 	// At the end of the peer's stream gnet tries once to send what waits and
 	// closes; netpoll and nbio take a half close for a close.
 	"gnet":    {LossAtHalfClose: true},

@@ -8,44 +8,63 @@ import (
 	"sync"
 )
 
-// job is one frame on its way to a worker, which writes it back and returns
-// the buffer to the pool.
-type job struct {
-	to    *chanConn
-	frame *[]byte
-}
-
-// chanConn is what workers see of a connection.
+// chanConn is what workers see of a connection. The channel carries the
+// connection once for each frame; whoever gets it writes the oldest frame, so
+// replies come in order whichever worker is faster.
 type chanConn struct {
 	pending sync.WaitGroup // frames handed to workers and not yet written
 
 	mu sync.Mutex // one reply at a time
 	c  net.Conn
+
+	queueMu sync.Mutex
+	queue   []*[]byte
+}
+
+func (c *chanConn) push(frame *[]byte) {
+	c.queueMu.Lock()
+	c.queue = append(c.queue, frame)
+	c.queueMu.Unlock()
+}
+
+func (c *chanConn) pop() *[]byte {
+	c.queueMu.Lock()
+	defer c.queueMu.Unlock()
+	frame := c.queue[0]
+	c.queue = c.queue[:copy(c.queue, c.queue[1:])]
+	return frame
+}
+
+// answer writes the oldest frame back.
+func (c *chanConn) answer() (frame *[]byte, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	frame = c.pop()
+	_, err = c.c.Write(*frame)
+	return frame, err
 }
 
 // listenNetChan is the shape most Go services have: readers parse, one channel
 // carries every frame to a pool of workers, workers reply under the lock of
-// the connection. Two frames of one connection may be answered out of order.
+// the connection.
 func listenNetChan(addr string) (Server, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
 	workers := 2 * runtime.GOMAXPROCS(0)
-	jobs := make(chan job, 64*workers)
+	jobs := make(chan *chanConn, 64*workers)
 	buffers := &sync.Pool{New: func() any { return new([]byte) }}
 	var done sync.WaitGroup
 	for range workers {
 		done.Go(func() {
-			for j := range jobs {
-				j.to.mu.Lock()
-				_, err := j.to.c.Write(*j.frame)
-				j.to.mu.Unlock()
+			for conn := range jobs {
+				frame, err := conn.answer()
 				if err != nil {
-					j.to.c.Close() // ends the reader too
+					conn.c.Close() // ends the reader too
 				}
-				j.to.pending.Done()
-				buffers.Put(j.frame)
+				conn.pending.Done()
+				buffers.Put(frame)
 			}
 		})
 	}
@@ -54,7 +73,7 @@ func listenNetChan(addr string) (Server, error) {
 	return startNet(ln, serve, stop), nil
 }
 
-func serveNetChan(c net.Conn, jobs chan<- job, buffers *sync.Pool) {
+func serveNetChan(c net.Conn, jobs chan<- *chanConn, buffers *sync.Pool) {
 	conn := &chanConn{c: c}
 	defer conn.pending.Wait() // the caller closes c
 	r := bufio.NewReaderSize(c, bufferSize)
@@ -73,6 +92,7 @@ func serveNetChan(c net.Conn, jobs chan<- job, buffers *sync.Pool) {
 			return
 		}
 		conn.pending.Add(1)
-		jobs <- job{conn, b}
+		conn.push(b)
+		jobs <- conn
 	}
 }
