@@ -48,7 +48,7 @@ type Loop struct {
 	starved streamList // for a receive buffer
 	queued  streamList // for large-region memory
 	held    streamList // unread bytes left after delivery
-	victim  *Stream    // the last one that evict ended
+	victim  *Stream    // the last one that sacrifice ended
 	eager   streamList // region memory reserved ahead of need
 
 	events  []backend.Event
@@ -340,8 +340,8 @@ func (l *Loop) feed() {
 	if l.mem.low() {
 		l.evict()
 	}
-	if l.mem.tight.Swap(false) && l.stuck.head != nil {
-		l.stuck.head.end(errNoPrivateMemory)
+	if l.mem.tight.Swap(false) {
+		l.sacrifice()
 	}
 	for n := l.starved.n; n > 0 && l.mem.free > 0; n-- {
 		l.starved.pop().steer()

@@ -34,9 +34,8 @@ type Options struct {
 	// Backend: zero is Auto.
 	Backend Backend
 
-	// CPU is the processor the loop's thread is pinned to; negative leaves the
-	// thread where the scheduler puts it. Pinned reports use the value as it
-	// is, so the zero value means CPU 0 only when Pin is set.
+	// CPU is the processor the loop's thread is pinned to when Pin is set;
+	// negative leaves the thread where the scheduler puts it all the same.
 	CPU int
 	// Pin switches pinning on. Off by default: on a machine shared with other
 	// work a pinned loop cannot get out of the way.

@@ -166,11 +166,7 @@ func (l *Loop) evict() {
 		next := s.links[inStuck].next
 		if s.ops&bit(backend.OpSend) == 0 && pins(&s.out, l.mem.recv) {
 			if err := s.out.Compact(l.mem.recv, l.mem.spill); err != nil {
-				// One at a time: its memory comes back with its last event.
-				if l.victim == nil || l.victim.state == gone {
-					l.victim = l.stuck.head
-					l.victim.end(errNoPrivateMemory)
-				}
+				l.sacrifice()
 				return
 			}
 			l.stats.Evicted++
@@ -185,6 +181,15 @@ func (l *Loop) evict() {
 			}
 			l.stats.Evicted++
 		}
+	}
+}
+
+// sacrifice ends the stream that has been stuck for longest, if any. One at a time:
+// its memory comes back with its last event.
+func (l *Loop) sacrifice() {
+	if l.stuck.head != nil && (l.victim == nil || l.victim.state == gone) {
+		l.victim = l.stuck.head
+		l.victim.end(errNoPrivateMemory)
 	}
 }
 
