@@ -1,8 +1,10 @@
 package ring
 
 import (
+	"runtime"
 	"syscall"
 
+	"github.com/kcm-go/kcm/internal/invariants"
 	"github.com/kcm-go/kcm/ring/internal/backend"
 	"github.com/kcm-go/kcm/sgmsg"
 )
@@ -34,9 +36,8 @@ func (s *Stream) Drain(cause error) {
 		return
 	}
 	s.steer()
-	if s.out.Len() == 0 {
-		s.shutdownWrite()
-	}
+	s.seal() // from now on Push is refused
+	s.proceed()
 }
 
 // shutdownWrite is the last step of Drain: everything queued has been sent.
@@ -59,9 +60,8 @@ func (s *Stream) Detach(fn func(fd int, rest *sgmsg.Message, err error)) {
 		return
 	}
 	s.detach = fn
-	if s.out.Len() == 0 {
-		s.end(nil)
-	}
+	s.seal() // from now on Push is refused
+	s.proceed()
 }
 
 // end starts the closing: no callback but Closed comes after it, and that comes
@@ -71,7 +71,7 @@ func (s *Stream) end(cause error) {
 		return
 	}
 	l := s.loop
-	if s.detach != nil && (cause != nil || s.out.Len() > 0) { // ended before it could be given away
+	if s.detach != nil && (cause != nil || !s.sealed || s.out.Len() > 0) { // ended before it could be given away
 		fn := s.detach
 		s.detach = nil
 		if cause == nil {
@@ -85,8 +85,10 @@ func (s *Stream) end(cause error) {
 	}
 	l.StopTimer(&s.timer)
 	l.StopTimer(&s.stall)
-	if s.detach == nil {
-		_ = l.be.Shutdown(int(s.fd), syscall.SHUT_RDWR) // fails when the peer was faster
+	if s.sealed {
+		s.cut()
+	} else {
+		s.seal()
 	}
 	for op := backend.OpAccept; op <= backend.OpPoll; op++ {
 		if s.ops&bit(op) != 0 && s.ending&bit(op) == 0 {
@@ -99,9 +101,18 @@ func (s *Stream) end(cause error) {
 	}
 }
 
+// cut ends both directions, unless the descriptor is to be given away. No guest may be
+// writing.
+func (s *Stream) cut() {
+	if s.detach == nil {
+		_ = s.loop.be.Shutdown(int(s.fd), syscall.SHUT_RDWR) // fails when the peer was faster
+	}
+}
+
 // bury is the last step: nothing is in flight any more.
 func (s *Stream) bury() {
 	l := s.loop
+	invariants.Check(s.sealed, "ring: the end of a stream that others may write to")
 	s.endBody()
 	s.dropTail()
 	s.state = gone
@@ -125,11 +136,17 @@ func (s *Stream) bury() {
 	s.unread.Reset()
 	s.h.Closed(s, s.cause, &s.out)
 	s.out.Reset()
+	if s.shared {
+		s.tellBehind() // nobody shall wait for this stream
+	}
 }
 
 // abandon follows end when the backend has failed and is closed: the operations
 // in flight are forgotten.
 func (s *Stream) abandon() {
+	for !s.seal() { // a guest does not wait for anything
+		runtime.Gosched()
+	}
 	_ = s.loop.be.CloseFD(int(s.fd))
 	s.fd = -1
 	s.loop.dying.push(s)

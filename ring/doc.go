@@ -24,6 +24,13 @@
 //
 //	kernel -> receive buffer -> unread chunks -> Handler -> Send -> out queue -> kernel
 //
+// Other goroutines send with [Stream.Push]. When nothing waits to be sent it writes to
+// the socket itself, without the loop; else it leaves the message in a box, whose
+// content joins the out queue in step 1 of the next turn.
+//
+//	goroutine -> Push -+-> kernel
+//	                   +-> box -> out queue -> kernel
+//
 // # Use
 //
 // An echo of bytes. Its peers had better read: it does not look at
@@ -72,8 +79,11 @@
 // A loop's goroutine is locked to its thread and dies with it; with Options.Pin the
 // thread keeps to one CPU. [Loop.Post] is the one door for other goroutines. What may
 // be called from anywhere goes through it, as Do, Stats, Close and Stream.Kick do, or
-// touches nothing of the loop's: Wake, OnThread, Alloc, Done, and what never changes
-// (Options, Backend, Notes, Stream.RemoteAddr). All other methods of Loop, Stream,
+// touches nothing of the loop's: Wake, OnThread, Now, Alloc, Unpin, Done, and what never
+// changes (Options, Backend, Notes, Stream.RemoteAddr). The one thing that is shared is
+// a stream's write side, for [Stream.Push]: loop and goroutines hand it to each other
+// with one atomic word, and the loop waits for neither a goroutine nor a lock. All other
+// methods of Loop, Stream,
 // Listener and Timer belong to the loop's thread. Do and Close, which wait for the
 // loop, return EDEADLK there, as they could never return otherwise.
 //
@@ -102,8 +112,10 @@
 //   - A stream with more than Credit bytes unread stops receiving, until they are
 //     consumed; the peer's window closes.
 //   - A stream whose out queue is over SendSoft is [Stream.Overdrawn]: those who fill
-//     it should register a [Waiter] and stop. At SendHard, or when the peer takes
-//     nothing for SendTimeout, the connection is ended (ENOBUFS, ETIMEDOUT).
+//     it should register a [Waiter] and stop; for other goroutines it is
+//     [Stream.Crowded]. At SendHard, what Push has left for the loop included, or
+//     when the peer takes nothing for SendTimeout, the connection is ended (ENOBUFS,
+//     ETIMEDOUT).
 //   - When fewer than a quarter of the receive buffers are free, bytes that wait in
 //     them, unread or unsent, are copied to private memory. When that is full as
 //     well, the stream that has been stuck for longest is ended.
@@ -112,8 +124,8 @@
 // # Back ends
 //
 // What is below a loop meets one contract, in internal/backend: operations are
-// queued under a key, and each ends with exactly one final event. io_uring (Linux
-// 6.1 and newer) and epoll implement it on real sockets, package ringtest in
+// queued under a key, and each ends with exactly one final event; only Push's Write is
+// none. io_uring (Linux 6.1 and newer) and epoll implement it on real sockets, package ringtest in
 // simulation, with virtual time and faults from a seed; one suite of tests runs on
 // all three. [Auto] tries io_uring, and when that is refused runs on epoll and says
 // in [Loop.Notes] why and what would allow it. On other systems than Linux the

@@ -204,7 +204,12 @@ type spy struct {
 	waitErr  error // of the next Wait
 	over     bool  // Close was called
 
-	sends, polls, reads, accepts, shutdowns int
+	sends, polls, reads, accepts, shutdowns, writes int
+
+	// Called at the start and at the end of a Write: what it does happens while a
+	// guest is in its system call.
+	entering, leaving func()
+	waiting           func() // called at the start of the next Wait
 
 	maxVector int
 	refuse    []syscall.Errno // the next Accepts end with these
@@ -262,6 +267,23 @@ func (b *spy) Send(k backend.Key, fd int, v []sgmsg.Element) {
 	b.Backend.Send(k, fd, v)
 }
 
+func (b *spy) Write(fd int, v []sgmsg.Element) (int, syscall.Errno) {
+	b.writes++
+	call := func(f *func()) {
+		if fn := *f; fn != nil {
+			*f = nil
+			fn()
+		}
+	}
+	call(&b.entering)
+	if !b.attached[fd] {
+		b.t.Errorf("Write to descriptor %d, which is detached or closed", fd)
+	}
+	n, e := b.Backend.Write(fd, v)
+	call(&b.leaving)
+	return n, e
+}
+
 func (b *spy) Poll(k backend.Key, fd int) {
 	b.polls++
 	b.Backend.Poll(k, fd)
@@ -286,6 +308,10 @@ func (b *spy) Accept(k backend.Key, fd int) {
 func (b *spy) Wait(ev []backend.Event, timeout time.Duration) (int, error) {
 	if b.waitErr != nil {
 		return 0, b.waitErr
+	}
+	if fn := b.waiting; fn != nil {
+		b.waiting = nil
+		fn()
 	}
 	if len(b.due) > 0 {
 		n := copy(ev, b.due)

@@ -9,7 +9,7 @@ type Task struct {
 	Run  func()
 }
 
-// inbox is the loop's only door for other goroutines: a stack of tasks pushed
+// inbox is how other goroutines reach the loop: a stack of tasks pushed
 // with one compare-and-swap each and taken as a whole. Push and swap-all need no
 // protection against ABA: a pushed node only ever points at what the head is at
 // the moment of the swap.

@@ -18,8 +18,8 @@ import (
 //
 // Invariants:
 //
-//  1. Everything except Post, Do, Stats, Close, OnThread and Wake is called on
-//     the loop's thread.
+//  1. Everything except Post, Do, Stats, Close, OnThread, Wake, Alloc and Now is
+//     called on the loop's thread.
 //  2. An endpoint's slot is reused only after each of its operations has had
 //     its final event.
 //  3. While the loop sleeps no inbox task, no ready stream and no dirty stream
@@ -57,12 +57,16 @@ type Loop struct {
 	hooks   []func()
 	alarm   time.Duration // next turn asked for by Alarm; 0: none
 	yielded time.Duration // when the loop last let others run
+	gives   bool          // see Yield
 	err     error         // what ended the loop
 	stop    bool
 	stopped chan struct{}
 	once    sync.Once
 
 	stats LoopStats
+
+	_      [64]byte // others write here: not into the loop's cache lines
+	direct struct{ writes, bytes atomic.Uint64 }
 }
 
 type slot struct {
@@ -81,11 +85,12 @@ type completer interface {
 type LoopStats struct {
 	Turns      uint64 // passes of the loop
 	Waits      uint64 // times the backend was asked for events
-	Syscalls   uint64 // system calls made by the backend
+	Syscalls   uint64 // system calls made by the backend, not counting Direct
 	Sleeps     uint64 // waits that may have slept
 	Events     uint64 // completions
 	BytesIn    uint64
-	BytesOut   uint64
+	BytesOut   uint64 // those of direct writes included
+	Direct     uint64 // writes made by Push itself, a system call each
 	Accepted   uint64
 	Opened     uint64 // streams attached
 	Closed     uint64 // streams closed or detached
@@ -268,6 +273,10 @@ func (l *Loop) wait() (int, error) {
 		}
 		timeout = l.nap()
 	}
+	if l.gives {
+		l.gives = false
+		runtime.Gosched()
+	}
 	// A poster pushes first and looks at sleeping second; we set sleeping first
 	// and look at the inbox second. One of us sees the other.
 	l.sleeping.Store(true)
@@ -445,7 +454,14 @@ func (l *Loop) EachTurn(fn func()) { l.hooks = append(l.hooks, fn) }
 // EachTurn run at the end of that turn. Loop's thread.
 func (l *Loop) Alarm(at time.Duration) { l.alarm = at }
 
-// Now is the loop's clock: monotonic, from an arbitrary zero.
+// Yield asks the loop to let other goroutines run before it sleeps next. A loop that
+// sleeps in the kernel keeps its P for a while, so goroutines it has just made
+// runnable may have to wait if there are no more Ps (GOMAXPROCS) than loops. Loop's
+// thread.
+func (l *Loop) Yield() { l.gives = !l.manual }
+
+// Now is the loop's clock: monotonic, from an arbitrary zero. Safe for concurrent
+// use, except over the simulator, whose time is moved by hand.
 func (l *Loop) Now() time.Duration { return l.be.Now() }
 
 // Backend returns the name of the backend in force: io_uring, epoll or sim.
@@ -453,6 +469,16 @@ func (l *Loop) Backend() string { return l.be.Name() }
 
 // Notes says, a line each, what the backend had to do without and why.
 func (l *Loop) Notes() []string { return l.be.Notes() }
+
+// Short reports that fewer than half of the receive buffers are with the back end.
+// Whoever queues received messages for others should then Unpin them, as the buffers
+// are needed to receive. Loop's thread.
+func (l *Loop) Short() bool { return l.mem.free*2 < l.mem.recv.Blocks() }
+
+// Unpin copies what m holds of the loop's receive buffers to private memory, so that
+// they can be filled again. On error (ENOMEM) m is unchanged. Safe for concurrent use
+// with different messages.
+func (l *Loop) Unpin(m *sgmsg.Message) error { return m.Compact(l.mem.recv, l.mem.spill) }
 
 // Options returns the options in force, defaults filled in.
 func (l *Loop) Options() Options { return l.opt }
@@ -559,7 +585,7 @@ func (l *Loop) Stats() LoopStats {
 	}
 	if err := l.Do(func() { st = l.snapshot() }); err != nil {
 		<-l.stopped
-		return l.stats
+		return l.figures()
 	}
 	return st
 }
@@ -575,7 +601,15 @@ func (l *Loop) snapshot() LoopStats {
 		s.RegionUsed = l.mem.region.InUse()
 	}
 	s.Streams = l.live
-	return *s
+	return l.figures()
+}
+
+// figures returns the counters with what others have added.
+func (l *Loop) figures() LoopStats {
+	st := l.stats
+	st.Direct = l.direct.writes.Load()
+	st.BytesOut += l.direct.bytes.Load()
+	return st
 }
 
 // enroll gives an endpoint a slot.

@@ -66,7 +66,8 @@ type Options struct {
 	// SendSoft is the length of a stream's out queue, in bytes, above which its
 	// producers are told to wait; one message may cross it. 512 KiB when zero.
 	SendSoft int
-	// SendHard is the length at which the connection is ended with ENOBUFS; 16
+	// SendHard is the length, with what Push left for the loop, at which the connection
+	// is ended with ENOBUFS; 16
 	// times SendSoft, at least SendSoft plus 32 MiB, when zero.
 	SendHard int
 	// SendTimeout ends a connection (ETIMEDOUT) whose peer accepts nothing for so

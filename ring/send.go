@@ -17,9 +17,8 @@ func (s *Stream) Send(m *sgmsg.Message) error {
 	if s.state > open_ {
 		return ErrClosed
 	}
-	if s.out.Len()+m.Len() > s.loop.opt.SendHard {
-		s.end(errTooMuchQueued)
-		return errTooMuchQueued
+	if s.shared || s.bounded || s.out.Len()+m.Len() > s.loop.opt.SendHard {
+		return s.sendMore(m)
 	}
 	m.MoveTo(&s.out)
 	if s.member&(1<<inDirty) == 0 {
@@ -28,13 +27,40 @@ func (s *Stream) Send(m *sgmsg.Message) error {
 	return nil
 }
 
+// sendMore is Send on a stream about which there is more to know than its out queue.
+func (s *Stream) sendMore(m *sgmsg.Message) error {
+	n := s.out.Len() + m.Len()
+	if n+s.Pushed() > s.loop.opt.SendHard {
+		s.end(errTooMuchQueued)
+		return errTooMuchQueued
+	}
+	m.MoveTo(&s.out)
+	if s.bounded {
+		s.bounds.add(s.written+uint64(n), s.written)
+	}
+	if s.shared {
+		s.tellBehind()
+	}
+	if s.member&(1<<inDirty) == 0 {
+		s.wantSend()
+	}
+	return nil
+}
+
 var errTooMuchQueued error = fmt.Errorf("send: the peer does not read and the out queue is at its hard limit: %w", syscall.ENOBUFS)
 
-// Queued returns the bytes in the out queue: not yet accepted by the kernel.
+// Queued returns the bytes in the out queue: not yet accepted by the kernel. Those
+// that Pushed counts come on top.
 func (s *Stream) Queued() int { return s.out.Len() }
 
-// Written returns the bytes accepted by the kernel since the stream was opened.
-func (s *Stream) Written() uint64 { return s.written }
+// Written returns the bytes accepted by the kernel since the stream was opened,
+// those of direct writes included.
+func (s *Stream) Written() uint64 {
+	if b := s.box.Load(); b != nil {
+		return s.written + b.direct.Load()
+	}
+	return s.written
+}
 
 // Overdrawn reports that the out queue is over its soft limit: whoever fills it
 // should wait (Await).
@@ -76,7 +102,7 @@ func (s *Stream) wakeWaiters() {
 
 func (s *Stream) wantSend() {
 	const busy = 1<<backend.OpSend | 1<<backend.OpPoll | 1<<backend.OpConnect
-	if s.ops&busy == 0 && s.out.Len() > 0 && (s.state == open_ || s.state == draining) {
+	if s.ops&busy == 0 && s.out.Len() > 0 && (s.state == open_ || s.state == draining) && (!s.away || s.enter()) {
 		s.loop.dirty.push(s)
 	}
 }
@@ -116,13 +142,18 @@ func (s *Stream) sent(ev *backend.Event) {
 	l.stats.BytesOut += uint64(ev.Res)
 	s.written += uint64(ev.Res)
 	s.out.TrimFront(int(ev.Res))
+	if s.shared {
+		s.tellBehind()
+	}
 	if s.state >= closing {
 		return
 	}
 	s.loop.StopTimer(&s.stall)
 	switch {
 	case s.out.Len() == 0:
-		s.drained()
+		if s.shared || s.leaving() {
+			s.drained()
+		}
 	case ev.Res < s.sending: // short: the socket buffer is full
 		s.awaitSpace()
 	default:
@@ -150,10 +181,17 @@ func (s *Stream) awaitSpace() {
 // drained does what waited for an empty out queue.
 func (s *Stream) drained() {
 	switch {
-	case s.detach != nil:
-		s.end(nil)
-	case s.state == draining && !s.shut:
-		s.shutdownWrite()
+	case s.leaving():
+		switch {
+		case !s.sealed: // a guest may be writing: the task goes on
+		case s.detach != nil:
+			s.end(nil)
+		case !s.shut:
+			s.shutdownWrite()
+		}
+	case s.shared && !s.away && s.state == open_:
+		s.away = true
+		s.box.Load().door.Store(doorFree)
 	}
 }
 

@@ -55,13 +55,13 @@ type Handler interface {
 // Send side. Queued bytes form one message; each turn starts one vectored send
 // of it. A send that cannot proceed waits for write space with nothing in
 // flight, so what waits can be copied out of receive buffers when they run
-// short.
+// short. Other goroutines send with Push; see there.
 //
 // Life. connecting -> open -> (draining ->) closing -> gone. In closing the
 // operations in flight are cancelled; when the last has ended, the descriptor is
 // closed and the slot starts a new generation.
 //
-// Methods are for the loop's thread, except Kick, Loop and RemoteAddr.
+// Methods are for the loop's thread, except Push, Pushed, Crowded, Kick, Loop and RemoteAddr.
 type Stream struct {
 	loop *Loop
 	h    Handler
@@ -69,16 +69,19 @@ type Stream struct {
 	gen  uint32
 	fd   int32
 
-	ops     uint16 // operations in flight, a bit per backend.Op
+	ops     uint16 // operations in flight, a bit per backend.Op; and guest
 	ending  uint16 // of which cancelled by us
 	member  uint8  // lists the stream is in, a bit per listKind
 	state   streamState
 	eof     bool // the peer has ended its side
-	told    bool // StateChange was called
+	bounded bool // KeepBoundaries
 	kicked  atomic.Bool
 	shut    bool // our side is shut down for writing
+	shared  bool // Push has left something for the loop
+	away    bool // the loop does not hold the door; see push.go
+	sealed  bool // the loop holds the door for good
 	sending int32
-	written uint64 // bytes accepted by the kernel
+	written uint64 // bytes accepted by the kernel from the out queue
 
 	links [listKinds]streamLink
 
@@ -92,6 +95,7 @@ type Stream struct {
 	expect int           // in bulk: length of the last large message; else 0
 	window int           // in bulk: how much to read at a time
 	chunks bool          // the message in progress goes without the large region
+	told   bool          // StateChange was called
 	rerr   error         // what ended the receive side
 
 	out     sgmsg.Message
@@ -105,6 +109,10 @@ type Stream struct {
 	timer    Timer // the handler's
 	timerGen uint32
 	stall    Timer // send timeout, later linger
+
+	box    atomic.Pointer[box] // nil until the first Push or the end
+	fate   error               // what others found out that ends the stream
+	bounds bounds
 }
 
 type streamState uint8

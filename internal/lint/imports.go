@@ -31,7 +31,8 @@ var layers = []layer{
 		external: []string{xsys, "github.com/klauspost/cpuid/..."}},
 	{dir: "ring/...", packages: []string{"sgmsg", "affinity", "internal/..."}, external: []string{xsys}},
 
-	{dir: "mux/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants"},
+	{dir: "internal/park"},
+	{dir: "mux/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants", "internal/park"},
 		external: []string{xsys}},
 	{dir: "sockmap/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants"}},
 	{dir: "rxrpc/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants"}},

@@ -16,6 +16,8 @@
 //	...                                     // read the CQ ring
 //	err = mem.Unmap()
 //
+// Gather stands apart: it is sendmsg(2), for those who send without the ring.
+//
 // # Names
 //
 // Constants keep the kernel's own spelling (IORING_SETUP_SINGLE_ISSUER), because

@@ -13,8 +13,8 @@ const (
 	EndMultishot                // a receive ends after a good event
 	EndAccept                   // an accept ends after a good event
 	PauseRecv                   // a receive leaves arrived bytes in the stream for a while
-	ShortSend                   // a send accepts less than there is room for
-	SendAgain                   // a send or datagram gets EAGAIN although there is room
+	ShortSend                   // a send or write accepts less than there is room for
+	SendAgain                   // a send, write or datagram gets EAGAIN although there is room
 	LateSend                    // a send looks at its memory some time after submission
 	PollHint                    // a poll reports write space that is not there
 	LazyPoll                    // a poll waits for a quarter of the capacity

@@ -66,6 +66,15 @@ func (b *Instant) Send(k backend.Key, _ int, v []sgmsg.Element) {
 	}
 	b.due = append(b.due, backend.Event{Key: k, Res: int32(n)})
 }
+
+// Write accepts what a Write may take. It is safe on any goroutine.
+func (b *Instant) Write(_ int, v []sgmsg.Element) (n int, _ syscall.Errno) {
+	for _, e := range v[:min(len(v), backend.WriteElements)] {
+		n += int(e.Len)
+	}
+	return min(n, backend.WriteBytes), 0
+}
+
 func (b *Instant) Cancel(k backend.Key) {
 	for i, r := range b.recv {
 		if r == k {

@@ -114,24 +114,50 @@ func (o *op) checkVector() {
 }
 
 func (o *op) send() {
-	k := o.sock
-	s := k.sim
 	o.checkVector()
-	if e := k.canSend(); e != 0 {
+	n, e := o.sock.accept(o.vec, o.total())
+	if e != 0 {
 		o.fail(e)
 		return
 	}
-	if s.hit(SendAgain) {
-		o.fail(syscall.EAGAIN)
-		return
+	o.post(int32(n), 0, false)
+}
+
+// Write is a Send that happens here and now.
+func (l *loop) Write(fd int, v []sgmsg.Element) (int, syscall.Errno) {
+	k := l.sim.sock(fd)
+	if k == nil || k.loop != l && !l.closed {
+		l.sim.violation("write: descriptor %d is not attached to loop %d", fd, l.index)
 	}
-	n := min(o.total(), k.out.room())
+	if k.ops[backend.OpSend] != nil || k.ops[backend.OpPoll] != nil {
+		l.sim.violation("write: descriptor %d has a send or poll in flight", fd)
+	}
+	v = v[:min(len(v), backend.WriteElements)]
+	o := op{loop: l, kind: backend.OpSend, vec: v}
+	o.checkVector()
+	total := min(o.total(), backend.WriteBytes)
+	if total == 0 {
+		l.sim.violation("write: %d elements of 0 bytes", len(v))
+	}
+	return k.accept(v, total)
+}
+
+// accept takes up to total bytes of v into the stream: at least one, or an error.
+func (k *socket) accept(v []sgmsg.Element, total int) (int, syscall.Errno) {
+	s := k.sim
+	if e := k.canSend(); e != 0 {
+		return 0, e
+	}
+	if s.hit(SendAgain) {
+		return 0, syscall.EAGAIN
+	}
+	n := min(total, k.out.room())
 	if s.hit(ShortSend) {
 		n = s.upTo(n)
 	}
 	from := k.out.tail
 	left := n
-	for _, e := range o.vec {
+	for _, e := range v {
 		b := e.Bytes()
 		b = b[:min(len(b), left)]
 		if len(b) > 0 {
@@ -143,7 +169,7 @@ func (o *op) send() {
 	}
 	k.out.launch(from, false)
 	s.note(record{what: didSend, fd: k.shownFD(), a: int64(n), b: int64(k.out.room())})
-	o.post(int32(n), 0, false)
+	return n, 0
 }
 
 func (o *op) poll() {

@@ -99,10 +99,11 @@ type Config struct {
 
 // Backend moves bytes for one loop.
 //
-// All methods except Wake are called on the loop's thread (in the simulator: by
-// the goroutine that drives the turn), New and Close possibly on another one,
-// never concurrently. No method except Wait blocks. Wake may be called from any
-// goroutine at any time until Close returned.
+// All methods except Wake, Write and Now are called on the loop's thread (in the
+// simulator: by the goroutine that drives the turn), New and Close possibly on
+// another one, never concurrently. No method except Wait blocks. Wake may be called
+// from any goroutine at any time until Close returned, Now at any time, Write as
+// its text says.
 //
 // # Operations
 //
@@ -143,8 +144,9 @@ type Backend interface {
 	// Close returned the kernel touches no memory of Config any more.
 	Close() error
 
-	// Now is the loop's clock: monotonic, arbitrary zero. Virtual in the
-	// simulator.
+	// Now is the loop's clock: monotonic, with an arbitrary zero that is the same
+	// for all loops of a process. Safe on any goroutine, except in the simulator,
+	// where time is virtual and everything is done by hand.
 	Now() time.Duration
 
 	// Provide gives empty pool buffers for Recv and RecvMsg. A buffer comes
@@ -194,6 +196,19 @@ type Backend interface {
 	// would fail at once.
 	Poll(k Key, fd int)
 
+	// Write is no operation: it writes the elements in order at once, without
+	// waiting for write space, on the caller's goroutine, which may be any, also
+	// while the loop is in another method. It takes at most WriteElements elements
+	// and WriteBytes bytes of them, and returns how many bytes the stream accepted
+	// (at least one; perhaps fewer than taken) or an error, EAGAIN when none. It
+	// raises no SIGPIPE and keeps nothing of v.
+	//
+	// Of one descriptor at most one Write runs at a time, never with a Send or Poll
+	// in flight and never beside Shutdown, Detach or CloseFD. A Write may come after
+	// Close while the descriptor is open. In the simulator it is by hand like the
+	// rest.
+	Write(fd int, v []sgmsg.Element) (n int, errno syscall.Errno)
+
 	// RecvMsg: each event's Buf holds, as io_uring lays out a multishot
 	// recvmsg: a 16-byte header of four native-endian uint32 (name length,
 	// control length, payload length, flags as in msg_flags), then NameSpace
@@ -225,6 +240,10 @@ type Backend interface {
 const (
 	// MaxVector is the largest number of elements of one Send.
 	MaxVector = 64
+	// WriteElements and WriteBytes bound what one Write takes: few, since it copies
+	// on a thread that others may wait for.
+	WriteElements = 8
+	WriteBytes    = 64 << 10
 	// NameSpace and ControlSpace are the fixed areas in a RecvMsg buffer.
 	NameSpace    = 112 // sizeof(struct sockaddr_un) rounded up to 16
 	ControlSpace = 128

@@ -8,7 +8,8 @@
 // multishot operations may have any number of events with More true before it.
 // That is all a loop relies on, so a backend may be faster or slower, may merge
 // or split received bytes, and may complete operations in any order that
-// [Backend] allows.
+// [Backend] allows. The one exception is Write, with which any goroutine sends at
+// once; it shares nothing with the rest but the socket.
 //
 // The contract is written down once, here, and tested once, by package
 // contract, on every backend.

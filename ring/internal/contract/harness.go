@@ -146,6 +146,11 @@ var streams = []test{
 	{"poll ends on reset", testPollReset},
 	{"both ways", testBothWays},
 
+	{"write vector", testWriteVector},
+	{"write to a full peer", testWriteFull},
+	{"write after reset", testWriteReset},
+	{"write beside the loop", testWriteBeside},
+
 	{"cancel idle", testCancelIdle},
 	{"cancel unsubmitted", testCancelUnsubmitted},
 	{"cancel loses no byte", testCancelKeepsBytes},

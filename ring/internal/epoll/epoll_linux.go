@@ -56,7 +56,6 @@ type epoll struct {
 	hdr    unix.Msghdr
 	name   [backend.NameSpace]byte
 
-	start time.Time
 	stats backend.Stats
 
 	waking atomic.Bool // a Wake was not seen yet
@@ -76,7 +75,7 @@ func New(cfg backend.Config) (backend.Backend, error) {
 		unix.Close(epfd)
 		return nil, fmt.Errorf("epoll: eventfd: %w", err)
 	}
-	b := &epoll{pool: cfg.Pool, epfd: epfd, evfd: evfd, start: time.Now()}
+	b := &epoll{pool: cfg.Pool, epfd: epfd, evfd: evfd}
 	if cfg.Pool != nil {
 		b.free = make([]sgmsg.BufID, 0, cfg.Pool.Blocks())
 	}
@@ -123,7 +122,8 @@ func (b *epoll) Close() error {
 	return nil
 }
 
-func (b *epoll) Now() time.Duration { return time.Since(b.start) }
+// Now implements [backend.Backend].
+func (b *epoll) Now() time.Duration { return backend.Now() }
 
 func (b *epoll) Stats() backend.Stats { return b.stats }
 

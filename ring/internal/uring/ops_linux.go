@@ -134,6 +134,11 @@ func (b *ring) Send(k backend.Key, fd int, v []sgmsg.Element) {
 	b.sendMsg(k, fd, v, nil)
 }
 
+// Write implements [backend.Backend] without the ring, which is one thread's.
+func (b *ring) Write(fd int, v []sgmsg.Element) (int, syscall.Errno) {
+	return backend.WriteFD(fd, v)
+}
+
 // SendMsg implements [backend.Backend] with IORING_OP_SENDMSG.
 func (b *ring) SendMsg(k backend.Key, fd int, v []sgmsg.Element, to *backend.Addr) {
 	b.sendMsg(k, fd, v, to)

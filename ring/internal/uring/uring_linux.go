@@ -15,7 +15,8 @@ import (
 	"github.com/kcm-go/kcm/sgmsg"
 )
 
-// ring is the backend. Everything but Wake belongs to the loop's thread.
+// ring is the backend. Everything but Wake, Write and Now belongs to the loop's
+// thread.
 type ring struct {
 	q       queue
 	bufs    bufRing
@@ -39,7 +40,6 @@ type ring struct {
 	closing bool
 
 	tid   int // of the loop's thread, 0 before Start
-	epoch time.Time
 	notes []string
 	stats backend.Stats
 }
@@ -77,7 +77,7 @@ var required = []struct {
 func New(cfg backend.Config) (backend.Backend, error) { return create(cfg, fixedReads) }
 
 func create(cfg backend.Config, readFixed bool) (backend.Backend, error) {
-	b := &ring{cfg: cfg, readFixed: readFixed, wakeFD: -1, epoch: time.Now()}
+	b := &ring{cfg: cfg, readFixed: readFixed, wakeFD: -1}
 	b.q.fd = -1
 	if err := b.open(); err != nil {
 		b.release()
@@ -151,7 +151,7 @@ func (b *ring) Notes() []string { return b.notes }
 func (b *ring) Stats() backend.Stats { return b.stats }
 
 // Now implements [backend.Backend].
-func (b *ring) Now() time.Duration { return time.Since(b.epoch) }
+func (b *ring) Now() time.Duration { return backend.Now() }
 
 // Provide implements [backend.Backend].
 func (b *ring) Provide(bufs []sgmsg.BufID) {
