@@ -105,9 +105,15 @@ func (m *Mux) enter(sh *shard, open func(*Psock) error) (*Psock, error) {
 	}
 	p := &Psock{mux: m, shard: sh, index: index}
 	p.waiter.Wake = p.drained
+	if m.opt.OrderedReplies {
+		p.order = &order{}
+	}
 	if err = m.profile.Init(&p.parser, (*lower)(p), p); err == nil {
 		p.parser.SetOrigin(sh.origin)
 		err = open(p)
+	}
+	if err == nil && m.opt.OnLost != nil {
+		p.stream.KeepBoundaries()
 	}
 	if err != nil {
 		m.dismiss(index)

@@ -49,6 +49,11 @@ func (p *Psock) detach(fn func(net.Conn, error)) {
 	}
 	p.leaving = true
 	p.parser.Stop()
+	p.afterWork(func() { p.handBack(fn) })
+}
+
+// handBack gives the descriptor back: everything has been answered.
+func (p *Psock) handBack(fn func(net.Conn, error)) {
 	p.stream.Detach(func(fd int, rest *sgmsg.Message, err error) {
 		if err != nil {
 			go fn(nil, err)

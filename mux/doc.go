@@ -5,15 +5,19 @@
 // # The way of a message
 //
 //	kernel -> receive buffer -> stream -> parser -> Handler -> Send -> out queue -> kernel
-//	          (package ring)             (strparser)           (the same, or another
-//	                                                            connection's)
+//	          (package ring)             (strparser)   |       (the same, or another
+//	                                                   |        connection's)
+//	                                                   +-> Pass -> Socket -> workers -> Reply
 //
 // A connection inside a [Mux] is a [Psock]. It lives on one loop of package ring from
 // beginning to end: there its bytes arrive, its parser runs, its messages are handled
 // and its replies leave. Loops share nothing per message, so to receive one and send it
 // on takes no lock, no system call of its own, no allocation and no change of
-// goroutine. A send to a connection of another loop is posted there. What is sent to one
-// connection in one turn of its loop leaves together.
+// goroutine. What is sent to one connection in one turn of its loop leaves together.
+//
+// Messages whose handling takes long, or waits, are passed to workers: goroutines that
+// receive from a [Socket]. They change hands in batches, all that one connection
+// delivered at once.
 //
 // # Use
 //
@@ -54,9 +58,35 @@
 // # Blocking
 //
 // A handler runs on a loop, and while it runs that loop does nothing else: it must
-// not block, and what takes long belongs into a goroutine, with Take and a later Send.
-// Calls that would wait for a loop (Dial, Serve, Shutdown, Close, Detach) return
-// EDEADLK on a loop's thread. Send never blocks anywhere.
+// not block, and what takes long belongs to a worker. Calls that would wait (Dial,
+// Serve, Shutdown, Close, Detach, SendWait, Recv when there is nothing to receive)
+// return EDEADLK on a loop's thread. Send never blocks anywhere.
+//
+// # Workers
+//
+//	m, err := mux.New(mux.Options{Format: strparser.Length32})
+//	...
+//	w, err := m.Workers(4, func(r *mux.Received) mux.Verdict {
+//		answer := lookUp(r.Msg) // may block
+//		r.ReplyPayload(answer)
+//		return mux.Done
+//	})
+//
+// Without a Handler every message goes to the workers; with one those for which it
+// returns [Pass]. Which worker gets a message is Options.Policy: with [Idle] the first
+// one that is free, in order of arrival; with [FIFO] they take turns, as the kernel's
+// sockets do, busy or not. Idle is the better choice unless that behaviour is
+// what you want to study: a worker that is stuck in a long message holds up nobody
+// else's.
+//
+// Messages of one connection are handled one after the other, unless Options.FlowCap
+// allows more at a time; Options.OrderedReplies then still sends the replies in the
+// order of the messages. Workers is made of [Reader]s, which a program may run in
+// goroutines of its own; who keeps messages for longer takes them one by one, with
+// [Socket.Recv].
+//
+// GOMAXPROCS should be at least one more than there are loops: a loop keeps its P for
+// a while when it sleeps in the kernel.
 //
 // # Pressure
 //
@@ -67,20 +97,24 @@
 // so waits for its own peer; a proxy from A to B makes A wait for B, also when the two
 // are on different loops. A peer that does not read at all is ended at SendHard or
 // after SendTimeout. A sender outside of any handler is not paused; it asks with
-// [Psock.TrySend].
+// [Psock.TrySend], or waits with [Psock.SendWait]. What waits for workers is bounded by
+// Options.QueueBytes: beyond it connections are paused in the same way, each with one
+// message parked. A queue within its bound may still make everybody late:
+// Options.DelayTarget limits the time.
 //
 // # How a connection ends
 //
 // In an orderly way, with nil for OnClose: when the peer finishes at the end of a
 // message, when the handler returns [End], by Drain, or by Close with nothing left to
-// send. Otherwise OnClose gets a [*PsockError], in which errors.Is finds the errno. A
+// send. All but the last wait for the messages that are with workers, and send the
+// answers. Otherwise OnClose gets a [*PsockError], in which errors.Is finds the errno. A
 // message that cannot be right, is too long, or takes too long to arrive ends its
 // connection after the replies to those before it. A panic of the handler ends the
 // connection whose message caused it; see Options.CrashOnPanic.
 //
 // # What the package does not do
 //
-// It has no sockets for workers to receive from and no policies of dispatching to
-// them: every message is handled on its connection's loop. It does not move a
-// connection to another loop. It does not encrypt.
+// It does not move a connection to another loop. It does not encrypt. Of the message
+// sockets of KCM it has the receiving half: messages are sent on a connection of the
+// sender's choice, not on whichever is free.
 package mux

@@ -55,5 +55,4 @@ func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v\n
 
 var (
 	errTooLong error = fmt.Errorf("send: message longer than MaxMessage: %w", syscall.EMSGSIZE)
-	errPosted  error = fmt.Errorf("send: more than Ring.SendHard bytes wait to be queued: %w", syscall.ENOBUFS)
 )

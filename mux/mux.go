@@ -23,6 +23,10 @@ const (
 	// End: as Done, and this was the last message of the connection: what is
 	// queued is sent, then it is closed.
 	End
+	// Pass: to the workers. The message moves to a socket of the Mux, or waits for
+	// one. It may have been trimmed, but not sent or taken; if nothing is left of it
+	// this is Drop.
+	Pass
 )
 
 // Handler gets each message on the loop of its connection. msg is lent: its
@@ -31,7 +35,8 @@ const (
 type Handler func(from *Psock, msg *sgmsg.Message) Verdict
 
 // Mux reads messages from any number of connections on one or several loops and
-// hands each to a Handler. Its methods are safe for concurrent use; those that
+// hands each to a Handler there, or to the readers of its sockets, or to the one and
+// then the other. Its methods are safe for concurrent use; those that
 // say so block and return EDEADLK on a loop's own thread.
 //
 // State is kept per loop, in shards that only their loop's thread touches; the
@@ -43,6 +48,8 @@ type Mux struct {
 	shards  []*shard
 	profile *strparser.Profile
 	handler atomic.Pointer[Handler]
+	steer   *steer
+	sent    struct{ messages, bytes atomic.Uint64 } // not by a loop
 
 	mu         sync.Mutex
 	state      muxState
@@ -52,6 +59,7 @@ type Mux struct {
 	given      map[uint64]struct{} // sockets of AttachFD, by SO_COOKIE
 	open       int                 // psocks not yet closed
 	idle       chan struct{}
+	workers    int
 	lostDirect atomic.Uint64 // messages that were never queued
 }
 
@@ -75,6 +83,7 @@ type shard struct {
 	load    atomic.Int32 // connections, for balance
 	psocks  []*Psock     // in no order; a Psock knows its place
 	current *Psock       // whose message is being handled
+	passing passing
 	stats   shardStats
 	retired Stats // of connections that have ended
 }
@@ -110,13 +119,19 @@ func New(o Options) (*Mux, error) {
 		}
 		m.shards = append(m.shards, &shard{mux: m, loop: l, origin: origins.Add(1)})
 	}
-	m.Handle(func(*Psock, *sgmsg.Message) Verdict { return Drop })
+	m.steer = newSteer(m)
 	return m, nil
 }
 
 // Handle sets the handler of every message that arrives from now on. Without one
-// messages are dropped.
-func (m *Mux) Handle(h Handler) { m.handler.Store(&h) }
+// every message is passed to the sockets; while there are none connections wait.
+func (m *Mux) Handle(h Handler) {
+	if h == nil {
+		m.handler.Store(nil)
+		return
+	}
+	m.handler.Store(&h)
+}
 
 // Loops returns the loops the Mux runs on.
 func (m *Mux) Loops() []*ring.Loop { return m.loops }

@@ -58,6 +58,43 @@ type Options struct {
 	// the connection dies; nobody can tell.
 	OnLost func(to *Psock, msg *sgmsg.Message, err error)
 
+	// Policy says which socket gets a message that is passed to the workers.
+	Policy Policy
+	// FlowCap is how many messages of one connection may be in the hands of readers
+	// at a time: 1 when zero, so that each connection's messages are handled one by
+	// one, in order; any number when negative.
+	FlowCap int
+	// OrderedReplies makes replies leave in the order of the messages they answer,
+	// although these are handled in parallel: for pipelined protocols (RESP,
+	// memcached, PostgreSQL). FlowCap is unlimited then when zero. What Received.Reply
+	// and ReplyPayload sent, and handlers to their own connection, counts as a
+	// reply; a message without one holds nobody up once it is done. It is the replies
+	// that are in order, not what handlers do besides.
+	OrderedReplies bool
+	// QueueBytes bounds what waits for readers: the queue that all sockets share, with
+	// FIFO the one of each socket. A message counts its length and 256 bytes; one
+	// may cross the limit. Beyond it connections are paused, each with one message
+	// parked. 1 MiB when zero.
+	QueueBytes int
+	// PinWorkers binds the threads of Workers to CPUs of their own. Off by default;
+	// KCM_AFFINITY=off overrides it.
+	PinWorkers bool
+
+	// DelayTarget, if not zero, is how long messages may wait for a reader before the
+	// queue counts as too long. When every batch taken for DelayInterval (20
+	// DelayTargets when zero) had waited longer, messages older than DelayTarget
+	// are overdue, until one is found that is not: OnReject gets them in place of
+	// the Work function, and can say so to the peer for less than the work would
+	// cost. Readers of their own ask Received.Overdue.
+	DelayTarget, DelayInterval time.Duration
+	OnReject                   Work
+	// SlowHandler is the time from which a call of a handler is counted as slow; 1 ms
+	// when zero, never when negative. For calls that are quick, time is read once
+	// for a batch, and a batch that took so long as a whole counts once.
+	SlowHandler time.Duration
+	// Timestamps records in Received.Times also when a message was handed over.
+	Timestamps bool
+
 	// CrashOnPanic lets a panic of a handler take the process down. By default it
 	// ends the connection whose message caused it, with a *PanicError.
 	CrashOnPanic bool
@@ -104,6 +141,31 @@ func (o *Options) fill() error {
 		o.Ring.SendTimeout = 30 * time.Second
 	case o.Ring.SendTimeout < 0:
 		o.Ring.SendTimeout = 0
+	}
+	switch {
+	case o.Policy > FIFO:
+		return bad("option Policy is %d, want Idle or FIFO", o.Policy)
+	case o.QueueBytes < 0:
+		return bad("option QueueBytes is %d, want a positive size", o.QueueBytes)
+	case o.DelayTarget < 0 || o.DelayInterval < 0:
+		return bad("options DelayTarget and DelayInterval are %v and %v, want times", o.DelayTarget, o.DelayInterval)
+	case o.OnReject != nil && o.DelayTarget == 0:
+		return bad("option OnReject needs DelayTarget")
+	}
+	switch {
+	case o.FlowCap < 0 || o.FlowCap == 0 && o.OrderedReplies:
+		o.FlowCap = noCap
+	case o.FlowCap == 0:
+		o.FlowCap = 1
+	}
+	if o.QueueBytes == 0 {
+		o.QueueBytes = 1 << 20
+	}
+	if o.DelayInterval == 0 {
+		o.DelayInterval = 20 * o.DelayTarget
+	}
+	if o.SlowHandler == 0 {
+		o.SlowHandler = time.Millisecond
 	}
 	if o.Ring.RegionBytes == 0 {
 		o.Ring.RegionBytes = regionFor(o.MaxMessage)

@@ -42,11 +42,22 @@ type Psock struct {
 	cause   error
 	dropped int // bytes of an incomplete message
 
-	sends   sendLog
-	debtors []*Psock // producers that wait for our out queue
+	// Messages passed to the workers.
+	bound   *Socket      // FIFO: who gets those of this callback
+	order   *order       // with OrderedReplies, else nil
+	inline  bool         // ordered: the handler's replies wait in order.inline
+	resume  ring.Task    // ends the pause of a parked connection
+	slots   int          // under steer.mu: readers at work, and bursts that may start
+	backlog burstList    // under steer.mu: bursts that wait for a slot
+	owed    atomic.Int64 // messages passed and not handled
+	lingers atomic.Bool  // later is to run when owed is 0
+	later   func()
+
+	debtors []*Psock        // producers that wait for our out queue
+	waiting []chan struct{} // SendWait, likewise
 
 	overdrawn atomic.Bool // the out queue is over its soft limit
-	posted    atomic.Int64
+	billed    atomic.Bool // it is about to be made to wait for another's
 	dead      atomic.Bool
 	waiter    ring.Waiter // for our own out queue
 	opened    chan error  // Dial waits on it
@@ -106,7 +117,7 @@ func (p *Psock) leave(cause error, drain bool) {
 		p.dropped = p.parser.InProgress()
 	}
 	if drain {
-		p.stream.Drain(cause)
+		p.afterWork(func() { p.stream.Drain(cause) })
 	} else {
 		p.stream.Close(cause)
 	}
@@ -116,25 +127,62 @@ func (p *Psock) leave(cause error, drain bool) {
 func message(ps *strparser.Parser, msg *sgmsg.Message) {
 	p := ps.Owner().(*Psock)
 	p.stream.Expect(msg.Len())
-	switch (*p.mux.handler.Load())(p, msg) {
+	h := p.mux.handler.Load()
+	if h == nil {
+		p.pass(msg)
+		return
+	}
+	var v Verdict
+	if p.order == nil {
+		v = (*h)(p, msg)
+	} else {
+		v = p.handleInOrder(*h, msg)
+	}
+	if v == Pass && msg.Live() && msg.Len() == 0 {
+		v = Drop
+	}
+	switch v {
 	case Drop:
 		p.shard.stats.rxDrops++
 	case End:
 		p.leave(nil, true)
+	case Pass:
+		p.pass(msg)
 	}
+}
+
+// handleInOrder is for connections with ordered replies: while earlier messages are
+// with the workers, what the handler sends back waits for their replies.
+func (p *Psock) handleInOrder(h Handler, msg *sgmsg.Message) Verdict {
+	if p.dead.Load() { // a worker panicked: no reply may follow the one that is missing
+		return Done
+	}
+	if b := p.shard.passing.filling; b != nil && b.psock == p {
+		p.shard.seal(bound) // so that its messages have their numbers
+	}
+	if !p.order.pending() && p.stream.Pushed() == 0 { // a Send would overtake what was pushed
+		return h(p, msg)
+	}
+	p.inline = true
+	v := h(p, msg)
+	p.inline = false                           // after a panic the connection ends
+	if v != Pass || p.order.inline.Len() > 0 { // what was sent before Pass has a turn of its own
+		p.order.finish(p, p.order.issue(1), &p.order.inline)
+	}
+	return v
 }
 
 // guard is deferred around everything that may run the handler: once per turn and
 // connection, not per message. current is set meanwhile.
-func (p *Psock) guard() {
+func (p *Psock) guard(delivery bool) {
 	p.shard.current = nil
-	if p.mux.opt.CrashOnPanic {
-		return
+	if !p.mux.opt.CrashOnPanic {
+		if v := recover(); v != nil {
+			p.parser.Unwind()
+			p.leave(&PanicError{Value: v, Stack: debug.Stack()}, false)
+		}
 	}
-	if v := recover(); v != nil {
-		p.parser.Unwind()
-		p.leave(&PanicError{Value: v, Stack: debug.Stack()}, false)
-	}
+	p.shard.callbackEnds(p, delivery)
 }
 
 // readDone is the parsers' callback at the end of each read loop.
@@ -214,7 +262,7 @@ func (u *upper) Opened(*ring.Stream) {
 
 func (u *upper) DataReady(*ring.Stream) (holds bool) {
 	p := (*Psock)(u)
-	defer p.guard()
+	defer p.guard(true)
 	p.shard.current = p
 	p.parser.DataReady()
 	return p.parser.Holds()
@@ -226,7 +274,7 @@ func (u *upper) Evict(_ *ring.Stream, pool *sgmsg.Arena) {
 
 func (u *upper) Check(*ring.Stream) {
 	p := (*Psock)(u)
-	defer p.guard()
+	defer p.guard(false)
 	p.shard.current = p
 	p.parser.Check()
 }
@@ -234,7 +282,7 @@ func (u *upper) Check(*ring.Stream) {
 func (u *upper) Expired(_ *ring.Stream, gen uint32) { u.parser.Expire(gen) }
 func (u *upper) StateChange(_ *ring.Stream, err error) {
 	p := (*Psock)(u)
-	defer p.guard()
+	defer p.guard(true)
 	p.shard.current = p
 	if err == nil {
 		p.parser.EOF()
@@ -247,6 +295,13 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	p := (*Psock)(u)
 	sh := p.shard
 	p.dead.Store(true)
+	if p.order != nil {
+		p.order.end(p)
+	}
+	for _, ch := range p.waiting {
+		close(ch)
+	}
+	p.waiting = nil
 	p.mux.forget(p)
 	if !p.leaving {
 		p.leaving, p.cause = true, cause
@@ -269,7 +324,10 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		err = e
 	}
 	st.LostBytes += uint64(rest.Len())
-	p.sends.lost(p, rest, err, st)
+	p.stream.Unsent(func(part *sgmsg.Message) {
+		st.LostMessages++
+		p.mux.opt.OnLost(p, part, err)
+	})
 	sh.remove(p)
 	if p.opened != nil {
 		if err == nil {

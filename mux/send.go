@@ -1,6 +1,8 @@
 package mux
 
 import (
+	"context"
+	"fmt"
 	"slices"
 
 	"github.com/kcm-go/kcm/ring"
@@ -16,30 +18,73 @@ import (
 // is given, Send makes the handler's own connection wait: no more of its messages
 // are delivered until the queue has drained.
 func (p *Psock) Send(msg *sgmsg.Message) {
-	if p.local(msg) {
-		p.send(msg, p.shard.current)
+	if !p.local(msg) {
+		p.across(msg)
 		return
 	}
-	p.across(msg)
+	if p.inline && p.shard.current == p {
+		msg.MoveTo(&p.order.inline)
+		return
+	}
+	p.send(msg, p.shard.current)
 }
 
 // TrySend is Send unless the out queue is over its limit or the connection is
 // ending: then it reports false and msg is still the caller's.
 func (p *Psock) TrySend(msg *sgmsg.Message) bool {
-	if p.dead.Load() || p.overdrawn.Load() ||
-		p.posted.Load() > int64(p.shard.loop.Options().SendSoft) {
+	if p.dead.Load() || p.crowded() || p.local(msg) && p.leaving && p.later == nil {
 		return false
 	}
-	if p.local(msg) {
-		if p.leaving {
-			return false
-		}
-		p.send(msg, p.shard.current)
-		return true
-	}
-	p.across(msg)
+	p.Send(msg)
 	return true
 }
+
+// SendWait is Send that first waits for room in the out queue, until ctx ends: for
+// producers that are no connection, which nothing else slows down. On error msg is
+// still the caller's: ctx.Err, ErrClosed when the connection has ended, EDEADLK on a
+// loop's thread, where room could never come.
+func (p *Psock) SendWait(ctx context.Context, msg *sgmsg.Message) error {
+	if p.mux.onThread() {
+		return fmt.Errorf("send: %w", ErrDeadlock)
+	}
+	for !p.TrySend(msg) {
+		if p.dead.Load() {
+			return fmt.Errorf("send: %w", ErrClosed)
+		}
+		room := make(chan struct{})
+		if !p.shard.loop.Post(func() { p.callWhenRoom(room) }) {
+			return fmt.Errorf("send: %w", ErrClosed)
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// callWhenRoom closes ch when the out queue is within its limit. Loop's thread.
+func (p *Psock) callWhenRoom(ch chan struct{}) {
+	if p.dead.Load() || !p.stream.Overdrawn() {
+		close(ch)
+		return
+	}
+	p.watch()
+	p.waiting = append(p.waiting, ch) // if the connection is ending, Closed lets them go
+}
+
+// watch sees to it that drained is called when the out queue, if it is over its
+// limit, is no longer; it reports whether drained is going to be called. Loop's thread.
+func (p *Psock) watch() bool {
+	if p.stream.Await(&p.waiter) {
+		p.overdrawn.Store(true)
+	}
+	return p.stream.Overdrawn() && p.overdrawn.Load() // else the connection is ending
+}
+
+// crowded reports whether more waits to be sent than should. Any goroutine.
+func (p *Psock) crowded() bool { return p.overdrawn.Load() || p.stream.Crowded() }
 
 // SendPayload sends a copy of payload as one message, with the header that
 // Options.Format writes. Errors: ENOMEM when private memory is used up, EMSGSIZE
@@ -76,15 +121,8 @@ func (p *Psock) send(msg *sgmsg.Message, producer *Psock) {
 	st := &p.shard.stats
 	st.txMessages++
 	st.txBytes += uint64(n)
-	if p.mux.opt.OnLost != nil {
-		p.sends.add(n, p.stream.Written())
-	}
-	if p.stream.Overdrawn() {
-		p.overdrawn.Store(true)
-		p.stream.Await(&p.waiter)
-		if producer != nil {
-			p.charge(producer)
-		}
+	if p.watch() && producer != nil {
+		p.charge(producer)
 	}
 }
 
@@ -99,71 +137,82 @@ func (p *Psock) refuse(msg *sgmsg.Message, err error) {
 	}
 }
 
-// charge makes producer wait for our out queue. Loop's thread; the producer may
-// be another loop's, then it holds already.
+// charge makes producer wait for our out queue. Loop's thread.
 func (p *Psock) charge(producer *Psock) {
 	if slices.Contains(p.debtors, producer) {
-		if producer.shard != p.shard { // one hold a debt
-			producer.shard.loop.Post(producer.unhold)
-		}
 		return
 	}
 	p.debtors = append(p.debtors, producer)
-	if producer.shard == p.shard {
-		producer.hold()
-	}
+	producer.onLoop(producer.hold)
 }
 
-// drained lets the producers go on: half the limit is free again, or the
-// connection has ended. Loop's thread.
+// drained lets those who wait go on: half the limit is free again, or the connection
+// has ended. Loop's thread.
 func (p *Psock) drained() {
 	p.overdrawn.Store(false)
 	debtors := p.debtors
 	p.debtors = nil
 	for _, q := range debtors {
-		if q.shard == p.shard {
-			q.unhold()
-		} else {
-			q.shard.loop.Post(q.unhold)
-		}
+		q.onLoop(q.unhold)
+	}
+	for _, ch := range p.waiting {
+		close(ch)
+	}
+	p.waiting = nil
+}
+
+// across sends from another goroutine, or from a handler on another loop, whose
+// connection then waits if ours has too much to send.
+func (p *Psock) across(msg *sgmsg.Message) { p.pushFrom(msg, p.mux.producer()) }
+
+// pushFrom sends from any goroutine. producer is the connection that is made to wait
+// if that was too much, if any.
+func (p *Psock) pushFrom(msg *sgmsg.Message, producer *Psock) {
+	n := msg.Len()
+	if n == 0 {
+		msg.Release()
+		return
+	}
+	err := error(ErrClosed)
+	if !p.dead.Load() {
+		err = p.stream.Push(msg)
+	}
+	if err != nil {
+		p.refuse(msg, err)
+		return
+	}
+	p.mux.sent.messages.Add(1)
+	p.mux.sent.bytes.Add(uint64(n))
+	if producer != nil && p.crowded() {
+		p.bill(producer)
 	}
 }
 
-// across sends from another goroutine, or from another loop's handler, whose
-// connection then waits if ours has too much to send.
-func (p *Psock) across(msg *sgmsg.Message) {
-	producer := p.mux.producer()
-	n := int64(msg.Len())
-	m := msg.Take()
-	if p.posted.Add(n) > int64(p.shard.loop.Options().SendHard) {
-		p.posted.Add(-n)
-		p.refuse(m, errPosted)
-		p.onLoop(func() { p.leave(errPosted, false) })
-		return
-	}
-	if producer != nil && (p.overdrawn.Load() || p.posted.Load() > int64(p.shard.loop.Options().SendSoft)) {
+// bill has the producer charged by our loop. A producer on its own thread stops
+// meanwhile, so that it cannot run away.
+func (p *Psock) bill(producer *Psock) {
+	here := producer.shard != p.shard && producer.shard.loop.OnThread()
+	if here {
 		producer.hold()
-	} else {
-		producer = nil
+	} else if !producer.billed.CompareAndSwap(false, true) {
+		return // it is about to be stopped
 	}
 	ok := p.shard.loop.Post(func() {
-		p.posted.Add(-n)
-		p.send(m, nil)
-		if producer == nil {
-			return
-		}
-		if p.stream.Overdrawn() {
+		if p.watch() {
 			p.charge(producer)
+		}
+		if here {
+			producer.onLoop(producer.unhold)
 		} else {
-			producer.shard.loop.Post(producer.unhold)
+			producer.billed.Store(false)
 		}
 	})
-	if !ok {
-		p.posted.Add(-n)
-		if producer != nil {
-			producer.unhold() // its loop is the one we are on
-		}
-		p.refuse(m, ErrClosed)
+	switch {
+	case ok:
+	case here:
+		producer.unhold()
+	default:
+		producer.billed.Store(false)
 	}
 }
 
@@ -201,47 +250,4 @@ func (m *Mux) frame(l *ring.Loop, msg *sgmsg.Message, payload []byte) error {
 		msg.Reset()
 	}
 	return err
-}
-
-// sendLog remembers where in the stream each queued message ends, so that it can
-// be said which ones were accepted by the kernel and which were lost.
-type sendLog struct {
-	ends   []uint64 // stream positions, ascending
-	head   int      // first one not known to be accepted
-	queued uint64   // bytes queued since the connection began
-}
-
-func (g *sendLog) add(n int, written uint64) {
-	for g.head < len(g.ends) && g.ends[g.head] <= written {
-		g.head++
-	}
-	switch {
-	case g.head == len(g.ends):
-		g.ends, g.head = g.ends[:0], 0
-	case g.head >= 64 && g.head*2 >= len(g.ends):
-		g.ends = g.ends[:copy(g.ends, g.ends[g.head:])]
-		g.head = 0
-	}
-	g.queued += uint64(n)
-	g.ends = append(g.ends, g.queued)
-}
-
-// lost reports what the kernel did not accept, message by message.
-func (g *sendLog) lost(p *Psock, rest *sgmsg.Message, err error, st *Stats) {
-	at := p.stream.Written()
-	off := 0
-	for _, end := range g.ends[g.head:] {
-		if end <= at {
-			continue
-		}
-		n := int(end - at)
-		at = end
-		st.LostMessages++
-		var part sgmsg.Message
-		if rest.Clone(&part, off, n) == nil {
-			p.mux.opt.OnLost(p, &part, err)
-			part.Reset()
-		}
-		off += n
-	}
 }

@@ -6,8 +6,8 @@ import (
 )
 
 // Shutdown ends the Mux in an orderly way: it stops accepting, delivers no more
-// messages, sends what is queued, closes every connection, and then does what
-// Close does. When ctx ends first the rest is closed at once and ctx.Err is
+// messages, waits until those with the workers have been handled, sends what is
+// queued, closes every connection, and then does what Close does. When ctx ends first the rest is closed at once and ctx.Err is
 // returned. On a loop's thread it returns EDEADLK and does nothing.
 func (m *Mux) Shutdown(ctx context.Context) error {
 	if m.onThread() {
@@ -23,8 +23,9 @@ func (m *Mux) Shutdown(ctx context.Context) error {
 }
 
 // Close ends the Mux at once: every connection is closed, what is queued goes to
-// OnLost, and the Mux's own loops are stopped. When it returns no callback runs
-// any more. On a loop's thread it returns EDEADLK and does nothing. Closing twice
+// OnLost, and the Mux's own loops are stopped. Messages that wait for a reader are
+// dropped; readers get ErrClosed. When it returns no callback runs on a loop any
+// more; a Work function that is running ends on its own, see Workers.Wait. On a loop's thread it returns EDEADLK and does nothing. Closing twice
 // is legal.
 func (m *Mux) Close() error {
 	if m.onThread() && !m.loops[0].ByHand() {
@@ -32,6 +33,7 @@ func (m *Mux) Close() error {
 	}
 	m.stopServing(closed)
 	m.each(func(p *Psock) { p.leave(ErrClosed, false) })
+	m.steer.close()
 	if m.own {
 		m.closeLoops()
 		return nil

@@ -8,12 +8,22 @@ type Stats struct {
 	Opened, Closed uint64 // connections
 	Psocks         int    // connections open now
 
-	RxMessages, RxBytes uint64 // handed to the handler; stream bytes consumed
-	RxDrops             uint64 // of which it said Drop
+	RxMessages, RxBytes uint64 // delivered by parsers; stream bytes consumed
+	RxDrops             uint64 // of which a handler said Drop
 	TxMessages, TxBytes uint64 // taken by Send and queued
 	LostMessages        uint64 // taken by Send and not wholly accepted by the kernel; with OnLost only
 	LostBytes           uint64 // queued by Send and not accepted by the kernel
-	Pauses              uint64 // times a connection was made to wait for an out queue
+	Pauses              uint64 // times a connection was made to wait, for an out queue or for readers
+	Parks               uint64 // of which for readers: a message found no room
+
+	// Of messages passed to the workers.
+	Received  uint64     // handled by readers, or in their hands by Recv
+	Rejected  uint64     // of which OnReject got
+	Slow      uint64     // calls of Work functions that took longer than SlowHandler
+	Stolen    uint64     // times a reader joined another one's batch
+	Discarded uint64     // dropped by Close before a reader had them
+	Queued    int        // waiting now
+	Delay     DelayStats // how long they waited
 
 	Parser strparser.Aggregate
 }
@@ -28,6 +38,7 @@ func (s *Stats) add(o *Stats) {
 	s.LostMessages += o.LostMessages
 	s.LostBytes += o.LostBytes
 	s.Pauses += o.Pauses
+	s.Parks += o.Parks
 	s.Parser.Add(&o.Parser)
 }
 
@@ -36,13 +47,14 @@ type shardStats struct {
 	rxDrops             uint64
 	txMessages, txBytes uint64
 	pauses, opened      uint64
+	parks               uint64
 }
 
 func (s *shardStats) public() Stats {
 	return Stats{
 		RxDrops:    s.rxDrops,
 		TxMessages: s.txMessages, TxBytes: s.txBytes,
-		Pauses: s.pauses, Opened: s.opened,
+		Pauses: s.pauses, Parks: s.parks, Opened: s.opened,
 	}
 }
 
@@ -69,6 +81,9 @@ func (m *Mux) Stats() Stats {
 		}
 		sum.add(&st)
 	}
+	m.steer.report(&sum)
+	sum.TxMessages += m.sent.messages.Load()
+	sum.TxBytes += m.sent.bytes.Load()
 	sum.LostMessages += m.lostDirect.Load()
 	sum.RxMessages, sum.RxBytes = sum.Parser.Messages, sum.Parser.Bytes
 	return sum

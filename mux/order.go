@@ -1,0 +1,136 @@
+package mux
+
+import (
+	"sync"
+
+	"github.com/kcm-go/kcm/sgmsg"
+)
+
+// order keeps the replies of one connection in the order of its messages although
+// these are handled in parallel. Each message has a number and a slot, in which its
+// replies wait until all earlier messages are done:
+//
+//	number   head               tail
+//	slots  |  .  | done | done |  .  |      . = being handled, or queued
+//
+// Whoever ends the message at head sends its replies and those behind it that wait;
+// the others leave theirs. Nobody sends under the lock.
+type order struct {
+	mu      sync.Mutex
+	head    uint64        // first message not done
+	tail    uint64        // number of the next message
+	slots   []slot        // a ring, by number; its length is a power of two
+	sending bool          // somebody is sending from head on
+	out     sgmsg.Message // what it sends
+	inline  sgmsg.Message // loop's: replies of the handler that is running
+	ended   bool          // the connection has: replies are lost
+}
+
+type slot struct {
+	replies sgmsg.Message
+	done    bool
+}
+
+// issue numbers the next n messages and returns the first number.
+func (o *order) issue(n int) uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	first := o.tail
+	o.tail += uint64(n)
+	if need := int(o.tail - o.head); need > len(o.slots) {
+		size := max(4, len(o.slots))
+		for size < need {
+			size *= 2
+		}
+		slots := make([]slot, size)
+		for i := o.head; i < first; i++ {
+			from, to := &o.slots[i&uint64(len(o.slots)-1)], &slots[i&uint64(size-1)]
+			to.done = from.done
+			if from.replies.Len() > 0 {
+				from.replies.MoveTo(&to.replies)
+			}
+		}
+		o.slots = slots
+	}
+	return first
+}
+
+// pending reports whether a message has not been answered, or a reply may still be on
+// its way to the stream.
+func (o *order) pending() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.head != o.tail || o.sending
+}
+
+// finish ends message number; its replies are moved out of the argument, which is
+// empty afterwards.
+func (o *order) finish(p *Psock, number uint64, replies *sgmsg.Message) {
+	o.mu.Lock()
+	if o.ended {
+		o.mu.Unlock()
+		p.lose(replies)
+		return
+	}
+	s := &o.slots[number&uint64(len(o.slots)-1)]
+	s.done = true
+	if replies.Len() > 0 {
+		replies.MoveTo(&s.replies)
+		replies.Reset()
+	}
+	if o.sending || number != o.head {
+		o.mu.Unlock()
+		return
+	}
+	o.sending = true
+	for o.head != o.tail && !o.ended {
+		n := 0
+		for o.head != o.tail {
+			s := &o.slots[o.head&uint64(len(o.slots)-1)]
+			if !s.done {
+				break
+			}
+			if s.replies.Len() > 0 {
+				s.replies.MoveTo(&o.out)
+				n++
+			}
+			s.replies.Reset()
+			s.done = false
+			o.head++
+			if p.mux.opt.OnLost != nil && n > 0 {
+				break // one message at a time, for the record
+			}
+		}
+		if n == 0 {
+			break
+		}
+		o.mu.Unlock()
+		p.mux.sent.messages.Add(uint64(n - 1)) // pushFrom counts one
+		p.pushFrom(&o.out, p)
+		o.out.Reset()
+		o.mu.Lock()
+	}
+	o.sending = false
+	o.mu.Unlock()
+}
+
+// end gives up the replies that wait, of a connection that has ended. Loop's thread.
+func (o *order) end(p *Psock) {
+	o.mu.Lock()
+	o.ended = true
+	slots := o.slots
+	o.slots = nil
+	o.mu.Unlock()
+	for i := range slots {
+		p.lose(&slots[i].replies)
+	}
+	p.lose(&o.inline)
+}
+
+// lose refuses replies that nobody can get any more, and empties the message.
+func (p *Psock) lose(replies *sgmsg.Message) {
+	if replies.Len() > 0 {
+		p.refuse(replies, ErrClosed)
+	}
+	replies.Reset()
+}

@@ -1,0 +1,321 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/kcm-go/kcm/internal/park"
+	"github.com/kcm-go/kcm/sgmsg"
+)
+
+// Reader receives messages from a [Socket] in batches, one message at a time:
+//
+//	rd := s.Reader()
+//	defer rd.Close()
+//	for {
+//		r, err := rd.Next(ctx)
+//		if err != nil {
+//			return err
+//		}
+//		r.Reply(r.Msg) // or whatever is to be done
+//	}
+//
+// It takes what one connection delivered at once, with one lock and one reference for
+// each chunk, and hands it out without copying. What it has taken and not yet
+// handed out stays open to other readers that have nothing to do, unless order forbids
+// it (Options.FlowCap). Next ends the handling of the message before.
+//
+// A Reader belongs to one goroutine. One that stops reading must Close it.
+type Reader struct {
+	socket *Socket
+	parker park.Parker
+	next   *Reader // in the idle list, or among those to be woken
+
+	// Under steer.mu.
+	state readerState
+
+	stopped  atomic.Bool
+	burst    *burst
+	at       cursor
+	r        Received
+	out      sgmsg.Message // replies to burst.psock that have not left
+	outCount int
+	finished int           // messages of burst handled
+	since    time.Duration // when what is paced was begun
+	score    int           // how much handlers have lately been slow; see pace
+	overdue  bool          // the present burst has waited too long
+}
+
+type readerState uint8
+
+const (
+	busy   readerState = iota
+	idle               // in the queue's idle list
+	called             // taken off it and woken, and has not looked yet
+)
+
+// Replies wait for the other messages of their batch as long as handlers are quick.
+// When the next message may well be a slow one each leaves at once, which costs a
+// system call each. A batch that took longer than lingerLimit scores, a quick one takes
+// a point off. One alone is not enough, since the system takes the processor away
+// now and then.
+const (
+	lingerLimit = 100 * time.Microsecond
+	slowScore   = 16
+	maxScore    = 4 * slowScore
+)
+
+// eager reports whether replies leave before the next message is handled.
+func (rd *Reader) eager() bool { return rd.score > slowScore }
+
+// Reader returns a new Reader of the socket.
+func (s *Socket) Reader() *Reader { return newReader(s, false) }
+
+func newReader(s *Socket, futex bool) *Reader {
+	rd := &Reader{socket: s}
+	rd.parker.Init(futex)
+	rd.r.reader = rd
+	rd.r.Msg = &rd.r.msg
+	return rd
+}
+
+// Next ends the handling of the present message and returns the next, waiting for it
+// until ctx ends. The Received is lent until the next call of Next or Close.
+//
+// Errors: ctx.Err; ErrClosed when the socket, the Mux or the Reader is closed; EDEADLK
+// on a loop's thread when there is nothing to read.
+func (rd *Reader) Next(ctx context.Context) (*Received, error) {
+	if rd.r.open {
+		rd.finish()
+	}
+	for {
+		if b := rd.burst; b != nil && !rd.stopped.Load() {
+			if i, ok := b.claim(); ok {
+				return rd.begin(b, i), nil
+			}
+		}
+		if err := rd.fetch(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// begin makes message i of the burst the present one.
+func (rd *Reader) begin(b *burst, i int) *Received {
+	b.seek(&rd.at, i)
+	r := &rd.r
+	b.lend(&r.msg, rd.at, i)
+	r.From = b.psock
+	r.number = b.first + uint64(i)
+	r.open = true
+	return r
+}
+
+// finish ends the handling of the present message.
+func (rd *Reader) finish() {
+	rd.r.end()
+	rd.finished++
+	if rd.eager() && rd.burst.rest() > 0 {
+		rd.flush()
+		st := rd.socket.mux.steer
+		now := st.clock()
+		rd.pace(st, now-rd.since)
+		rd.since = now
+	}
+}
+
+// reply keeps a reply to the present message's connection until flush.
+func (rd *Reader) reply(msg *sgmsg.Message) {
+	msg.MoveTo(&rd.out)
+	rd.outCount++
+	if rd.socket.mux.opt.OnLost != nil { // who asks what became of each message gets them one by one
+		rd.flush()
+	}
+}
+
+// flush sends the replies that wait.
+func (rd *Reader) flush() {
+	if rd.outCount > 0 {
+		p := rd.r.From
+		p.mux.sent.messages.Add(uint64(rd.outCount - 1)) // pushFrom counts one
+		rd.outCount = 0
+		p.pushFrom(&rd.out, p)
+		rd.out.Reset()
+	}
+}
+
+// fetch ends the present burst and gets another one, waiting for it.
+func (rd *Reader) fetch(ctx context.Context) error {
+	rd.flush()
+	s := rd.socket
+	st, q := s.mux.steer, s.queue()
+	now := st.clock()
+	old, done, finished := rd.burst, false, rd.finished
+	var p *Psock
+	if old != nil {
+		p = old.psock // others may finish it, and it be used again, as soon as we have left it
+	}
+	rd.burst, rd.finished = nil, 0
+	if finished > 0 {
+		rd.pace(st, now-rd.since)
+	}
+	st.lock()
+	if rd.state == called {
+		rd.state = busy
+		q.coming--
+	}
+	if old != nil {
+		st.stats.Received += uint64(finished)
+		done = st.leave(q, old)
+	}
+	var b *burst
+	var err error
+	switch {
+	case s.closed, st.closed, rd.stopped.Load():
+		err = ErrClosed
+	default:
+		if b = st.take(q, now); b != nil {
+			rd.took(st, b, now)
+		}
+	}
+	st.unlock()
+	if old != nil {
+		if done {
+			st.recycle(old)
+		}
+		p.settle(finished)
+	}
+	if b != nil || err != nil {
+		return err
+	}
+	if s.mux.onThread() {
+		return fmt.Errorf("next: %w", ErrDeadlock)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	rd.sleep(ctx)
+	return nil
+}
+
+// pace learns from how long a burst, or in eager mode one message, took.
+func (rd *Reader) pace(st *steer, took time.Duration) {
+	if took <= lingerLimit {
+		rd.score = max(0, rd.score-1)
+		return
+	}
+	rd.score = min(rd.score+slowScore, maxScore)
+	if slow := st.mux.opt.SlowHandler; slow > 0 && took > slow {
+		st.slow.Add(1)
+	}
+}
+
+// took notes what the reader has got. Under steer.mu.
+func (rd *Reader) took(st *steer, b *burst, now time.Duration) {
+	now = max(now, b.queued, b.arrived) // it may have come after we looked at the clock
+	rd.burst, rd.at, rd.since = b, cursor{}, now
+	delay := now - b.arrived
+	rd.overdue = st.codel.rejects(delay)
+	rd.r.times = Times{Arrived: b.arrived, Queued: b.queued, Started: now}
+	if b.users == 1 {
+		st.stats.Delay.record(delay, b.rest())
+	}
+}
+
+// enlist puts the reader in the idle list, unless it had better look again first.
+// Unlocking rouses it when something came meanwhile, so that nothing is missed.
+func (rd *Reader) enlist() bool {
+	st, q := rd.socket.mux.steer, rd.socket.queue()
+	st.lock()
+	defer st.unlock()
+	if rd.stopped.Load() || rd.socket.closed || st.closed || q.head() != nil {
+		return false
+	}
+	rd.state = idle
+	rd.next, q.idle = q.idle, rd
+	q.idlers.Add(1)
+	return true
+}
+
+// sleep waits until there may be something to read, or ctx ends.
+func (rd *Reader) sleep(ctx context.Context) {
+	if !rd.enlist() {
+		return
+	}
+	st, q := rd.socket.mux.steer, rd.socket.queue()
+	done := ctx.Done()
+	if done == nil {
+		rd.parker.Wait()
+		return
+	}
+	if rd.parker.WaitOr(done) {
+		return
+	}
+	st.lock()
+	mine := rd.state == idle
+	if mine {
+		rd.state = busy
+		for at := &q.idle; ; at = &(*at).next {
+			if *at == rd {
+				*at, rd.next = rd.next, nil
+				break
+			}
+		}
+		q.idlers.Add(-1)
+	}
+	st.unlock()
+	if !mine { // the wake is on its way
+		rd.parker.Wait()
+	}
+}
+
+// wake ends a sleep. The reader has been taken off the idle list.
+func (rd *Reader) wake() { rd.parker.Wake() }
+
+// Overdue reports that the message waited so long, in a queue that has been too long
+// for a while, that it is better rejected: see Options.DelayTarget.
+func (r *Received) Overdue() bool {
+	if r.reader != nil {
+		return r.reader.overdue
+	}
+	return r.late
+}
+
+// Close ends the Reader: the handling of the present message ends, and messages it
+// took and did not hand out go back to the socket's queue. Call it on the Reader's
+// goroutine.
+func (rd *Reader) Close() error {
+	if rd.r.open {
+		rd.finish()
+	}
+	rd.stopped.Store(true)
+	if err := rd.fetch(context.Background()); err != ErrClosed {
+		return err
+	}
+	return nil
+}
+
+// stop makes the Reader's Next return ErrClosed from another goroutine, after the
+// present message.
+func (rd *Reader) stop() {
+	rd.stopped.Store(true)
+	st, q := rd.socket.mux.steer, rd.socket.queue()
+	st.lock()
+	asleep := rd.state == idle
+	if asleep {
+		rd.state = busy
+		for at := &q.idle; ; at = &(*at).next {
+			if *at == rd {
+				*at, rd.next = rd.next, nil
+				break
+			}
+		}
+		q.idlers.Add(-1)
+	}
+	st.unlock()
+	if asleep {
+		rd.wake()
+	}
+}

@@ -1,0 +1,274 @@
+//go:build linux
+
+package mux
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// simWorker is a goroutine that receives messages, without the goroutine: its steps
+// are taken by dispatch.kick, and what it waits for is noticed by looking.
+type simWorker struct {
+	w    *dispatch
+	kind workerKind
+	sock *Socket
+	rd   *Reader
+
+	asleep  bool
+	lagging bool // woken, and not yet running
+	ended   bool // there are no sockets any more
+
+	// A message of the Reader.
+	current *Received
+	flow    *simFlow
+	number  int
+
+	hands []*Received // of Recv
+}
+
+type workerKind uint8
+
+const (
+	readerKind workerKind = iota // Reader
+	recvKind                     // Recv, one message after the other
+	manyKind                     // Recv, and several messages in its hands
+	workerKinds
+)
+
+// kick lets the workers run until they wait, and checks what they leave.
+func (w *dispatch) kick() {
+	if w.locked || w.kicking {
+		return
+	}
+	w.kicking = true
+	for rounds, again := 0, true; again; rounds++ {
+		if rounds > 10_000 {
+			w.fatalf("workers are woken and find nothing, for ever")
+		}
+		again = false
+		for _, k := range w.workers {
+			again = k.step() || again
+		}
+	}
+	w.kicking = false
+	if !w.turning {
+		w.check()
+	}
+}
+
+// step is what the worker does next; false when it can do nothing.
+func (k *simWorker) step() bool {
+	w := k.w
+	if k.ended || k.lagging {
+		return false
+	}
+	if k.sock == nil {
+		return k.open()
+	}
+	if k.asleep {
+		w.st.mu.Lock()
+		state := k.rd.state
+		w.st.mu.Unlock()
+		if state == idle {
+			return false
+		}
+		k.asleep = false
+		k.rd.parker.Wait() // does not, or the wake was lost
+		if w.rng.IntN(4) == 0 {
+			k.lagging = true
+			w.after(200*time.Microsecond, func() { k.lagging = false })
+			return false
+		}
+	}
+	if k.kind == readerKind {
+		return k.next()
+	}
+	return k.recv()
+}
+
+func (k *simWorker) open() bool {
+	w := k.w
+	k.sock = nil
+	for _, o := range w.workers { // one socket may have several
+		if o.sock != nil && !o.sock.closed && w.rng.IntN(4) == 0 {
+			k.sock = o.sock
+			break
+		}
+	}
+	if k.sock == nil {
+		var err error
+		if k.sock, err = w.m.Socket(); err != nil {
+			if !w.ended || err == nil {
+				w.fatalf("socket: %v", err)
+			}
+			k.ended = true
+			return false
+		}
+	}
+	k.rd = k.sock.Reader()
+	return true
+}
+
+// closed deals with the end of what the worker receives from.
+func (k *simWorker) closed() bool {
+	if k.kind == readerKind {
+		if err := k.rd.Close(); err != nil {
+			k.w.fatalf("closing a reader: %v", err)
+		}
+	}
+	k.rd = nil
+	if k.sock.closed {
+		k.sock = nil
+	} else {
+		k.rd = k.sock.Reader()
+		if k.w.ended {
+			k.ended = true
+		}
+	}
+	return true
+}
+
+// wait is what Next and Recv do when there is nothing.
+func (k *simWorker) wait() bool {
+	k.asleep = k.rd.enlist()
+	return true
+}
+
+// work is how long a message takes.
+func (k *simWorker) work() time.Duration {
+	switch rng := k.w.rng; rng.IntN(10) {
+	case 0, 1, 2:
+		return 0
+	case 3:
+		return 20 * time.Millisecond // stuck
+	case 4:
+		return time.Millisecond
+	default:
+		return 100 * time.Microsecond
+	}
+}
+
+// next goes on with a Reader.
+func (k *simWorker) next() bool {
+	w := k.w
+	if k.current != nil {
+		return false
+	}
+	r, err := k.rd.Next(context.Background())
+	switch {
+	case err == nil:
+	case err == ErrClosed:
+		return k.closed()
+	default: // EDEADLK: there is nothing
+		return k.wait()
+	}
+	k.flow, k.number = w.begin(r)
+	if d := k.work(); d > 0 {
+		k.current = r
+		w.after(d, func() {
+			k.current = nil
+			w.answer(r, k.flow, k.number)
+		})
+		return false
+	}
+	w.answer(r, k.flow, k.number)
+	return true
+}
+
+// recv goes on with Recv, which on a loop's thread does not wait.
+func (k *simWorker) recv() bool {
+	w := k.w
+	if len(k.hands) > 0 && (k.kind == recvKind || len(k.hands) >= 3) {
+		return false
+	}
+	w.st.lock()
+	r, err := k.sock.receive(k.rd)
+	w.st.unlock()
+	switch {
+	case err == nil:
+	case err == errEmpty:
+		return k.wait()
+	default:
+		if len(k.hands) > 0 {
+			return false // they are done first
+		}
+		return k.closed()
+	}
+	f, n := w.begin(r)
+	k.hands = append(k.hands, r)
+	done := func() {
+		w.answer(r, f, n)
+		k.hands = slices.DeleteFunc(k.hands, func(x *Received) bool { return x == r })
+		r.Done()
+	}
+	if d := k.work(); d > 0 {
+		w.after(d, done)
+	} else {
+		done()
+	}
+	return true
+}
+
+// close ends the worker for good.
+func (k *simWorker) close() {
+	if k.rd != nil && k.kind == readerKind {
+		if err := k.rd.Close(); err != nil {
+			k.w.fatalf("closing a reader: %v", err)
+		}
+	}
+	if k.sock != nil {
+		_ = k.sock.Close() // reports nothing
+	}
+	k.ended = true
+}
+
+// disturb opens and closes things now and then, while there is chaos.
+func (w *dispatch) disturb() {
+	w.after(2*time.Millisecond, func() {
+		if w.chaos {
+			w.mischief()
+			w.disturb()
+		}
+	})
+}
+
+// mischief opens or closes something.
+func (w *dispatch) mischief() {
+	k := w.workers[w.rng.IntN(len(w.workers))]
+	switch w.rng.IntN(6) {
+	case 0:
+		if k.sock != nil {
+			_ = k.sock.Close()
+		}
+	case 1:
+		if k.rd != nil && k.kind == readerKind { // Recv's are its own
+			k.rd.stop()
+		}
+	case 2: // a connection
+		if f := w.flows[w.rng.IntN(len(w.flows))]; w.rng.IntN(4) == 0 {
+			f.dead = true
+			f.peer.Close()
+			f.p.Close()
+		}
+	case 3: // a socket from which nobody reads
+		if s, err := w.m.Socket(); err == nil {
+			w.after(2*time.Millisecond, func() { _ = s.Close() })
+		} else if !w.ended {
+			w.fatalf("socket: %v", err)
+		}
+	case 4: // the reader leaves in the middle of a batch
+		if k.kind == readerKind && k.rd != nil && k.current == nil && !k.asleep && !w.kicking {
+			if err := k.rd.Close(); err != nil {
+				w.fatalf("closing a reader: %v", err)
+			}
+			k.rd = k.sock.Reader()
+		}
+	case 5: // the Mux is being closed by another goroutine, which has come so far
+		if w.early && w.turning && w.rng.IntN(4) == 0 {
+			w.ended = true
+			w.st.close()
+		}
+	}
+}

@@ -1,0 +1,229 @@
+package mux
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Socket is where messages that are passed to the workers are received: the message
+// socket of KCM. All sockets of a Mux are equal; Options.Policy says which of them
+// gets a message, and any number of goroutines may receive from one.
+//
+// There are two ways to receive. Recv gives one owned message at a time, for whoever
+// keeps it or answers from elsewhere. A [Reader] takes messages in batches, which
+// costs a fraction of it; [Mux.Workers] runs readers.
+//
+// Methods are safe for concurrent use.
+type Socket struct {
+	mux *Mux
+
+	// Under steer.mu.
+	own    queue // FIFO; Idle has one queue for all sockets
+	state  socketState
+	next   *Socket // in waiters
+	closed bool
+	pool   *Received
+	idle   *Reader // of Recv, not in use
+}
+
+// Socket opens a socket. It takes messages at once, first of all those that have been
+// waiting for one. Error: ErrClosed.
+func (m *Mux) Socket() (*Socket, error) {
+	st := m.steer
+	s := &Socket{mux: m}
+	st.lock()
+	defer st.unlock()
+	if st.closed {
+		return nil, fmt.Errorf("socket: %w", ErrClosed)
+	}
+	st.sockets = append(st.sockets, s)
+	if st.fifo {
+		st.readyFIFO(s)
+	}
+	return s, nil
+}
+
+func (s *Socket) queue() *queue {
+	if s.mux.steer.fifo {
+		return &s.own
+	}
+	return &s.mux.steer.shared
+}
+
+// Close closes the socket. What it has queued goes to the other sockets, or waits for
+// the next one; messages already received stay their receivers'. Who waits in Recv
+// or Next gets ErrClosed. Closing twice is legal.
+func (s *Socket) Close() error {
+	st := s.mux.steer
+	st.lock()
+	if s.closed {
+		st.unlock()
+		return nil
+	}
+	s.closed = true
+	for i, x := range st.sockets {
+		if x == s {
+			st.sockets = append(st.sockets[:i], st.sockets[i+1:]...)
+			break
+		}
+	}
+	var gone *Reader
+	q := s.queue()
+	for at := &q.idle; *at != nil; {
+		rd := *at
+		if rd.socket != s {
+			at = &rd.next
+			continue
+		}
+		*at = rd.next
+		q.idlers.Add(-1)
+		rd.state = busy
+		rd.next, gone = gone, rd
+	}
+	if st.fifo && s.state != isBound { // else when its callback ends
+		st.waiters.remove(s)
+		s.state = out
+		st.requeue(s)
+	}
+	st.unlock()
+	for gone != nil {
+		rd := gone
+		gone, rd.next = rd.next, nil
+		rd.wake()
+	}
+	return nil
+}
+
+// errEmpty is what receiving without waiting finds in an empty queue.
+var errEmpty = errors.New("no message is waiting")
+
+// Recv returns the next message, waiting for it until ctx ends. The message is the
+// caller's, who ends its handling with [Received.Done]. Nothing is allocated in
+// steady state.
+//
+// Errors: ctx.Err; ErrClosed when the socket or the Mux is closed; EDEADLK on a loop's
+// thread, where messages could never come.
+func (s *Socket) Recv(ctx context.Context) (*Received, error) {
+	st := s.mux.steer
+	st.lock()
+	r, err := s.receive(nil)
+	if err != errEmpty {
+		st.unlock()
+		return r, err
+	}
+	rd := s.idle
+	if rd != nil {
+		s.idle, rd.next = rd.next, nil
+	} else {
+		rd = newReader(s, false)
+	}
+	for err == errEmpty {
+		st.unlock()
+		if s.mux.onThread() {
+			err = fmt.Errorf("recv: %w", ErrDeadlock)
+			st.lock()
+			break
+		}
+		if err = ctx.Err(); err == nil {
+			rd.sleep(ctx)
+		}
+		st.lock()
+		if r, err = s.receive(rd); err == errEmpty && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+	}
+	rd.next, s.idle = s.idle, rd
+	st.unlock()
+	return r, err
+}
+
+// TryRecv is Recv that does not wait: ok is false when there is no message, or no
+// socket any more. It may be called anywhere.
+func (s *Socket) TryRecv() (r *Received, ok bool) {
+	st := s.mux.steer
+	st.lock()
+	defer st.unlock()
+	r, err := s.receive(nil)
+	return r, err == nil
+}
+
+// receive takes one message, under the lock. rd is nil or the reader that was waiting.
+func (s *Socket) receive(rd *Reader) (*Received, error) {
+	st, q := s.mux.steer, s.queue()
+	if rd != nil && rd.state == called {
+		rd.state = busy
+		q.coming--
+	}
+	if s.closed || st.closed {
+		return nil, ErrClosed
+	}
+	now := st.clock()
+	b := st.joinable(q, now)
+	i, joined := 0, false
+	for b != nil && !joined { // its readers claim without the lock
+		if i, joined = b.claim(); !joined {
+			b = st.joinable(q, now)
+		}
+	}
+	if !joined {
+		if b = q.head(); b == nil {
+			return nil, errEmpty
+		}
+		i, _ = b.claim()
+	}
+	r := s.pool
+	if r != nil {
+		s.pool = r.next
+	} else {
+		r = &Received{socket: s}
+		r.Msg = &r.msg
+	}
+	b.seek(&b.at, i)
+	b.copyTo(&r.msg, b.at, i)
+	r.From, r.open, r.next = b.psock, true, nil
+	r.number = b.first + uint64(i)
+	r.times = Times{Arrived: b.arrived, Queued: b.queued, Started: now}
+	r.late = st.codel.rejects(now - b.arrived)
+	st.stats.Received++
+	p := b.psock
+	if joined {
+		st.stats.Stolen++
+		p.slots++
+		return r, nil
+	}
+	st.stats.Delay.record(now-b.arrived, 1)
+	if b.rest() == 0 {
+		q.remove(b)
+		st.discharge(q, b, b.charge, now)
+		st.recycle(b)
+		return r, nil
+	}
+	if p.slots < st.cap { // the rest may start, with a slot of its own
+		p.slots++
+	} else {
+		q.remove(b)
+		st.waiting += b.rest()
+		p.backlog.pushFront(b)
+	}
+	// What a Reader has given back is no longer charged.
+	st.discharge(q, b, min(int(b.lens[i])+chargeOverMsg, b.charge), now)
+	return r, nil
+}
+
+// head returns the burst whose turn it is; remove takes it out.
+func (q *queue) head() *burst {
+	r, n := q.resumed.head, q.ready.head
+	if r != nil && (n == nil || r.seq < n.seq) {
+		return r
+	}
+	return n
+}
+
+func (q *queue) remove(b *burst) {
+	if q.resumed.head == b {
+		q.resumed.pop()
+		return
+	}
+	q.ready.pop()
+}

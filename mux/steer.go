@@ -1,0 +1,476 @@
+package mux
+
+import (
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kcm-go/kcm/internal/invariants"
+)
+
+// Policy decides which socket gets a message that is passed to the workers.
+type Policy uint8
+
+const (
+	// Idle is first come, first served: messages wait in one queue, in the order
+	// of their arrival, and only a reader that is free takes one. No message waits
+	// while a reader waits.
+	Idle Policy = iota
+	// FIFO is the kernel's rule: sockets take turns, one for each ready callback
+	// of a connection, and queue what they are given, whether anybody reads from
+	// them or not.
+	FIFO
+)
+
+func (p Policy) String() string { return [...]string{"idle", "fifo"}[p] }
+
+// steer is the part of a Mux that all loops and all readers share: it takes bursts
+// from loops and gives them to readers.
+//
+//	loop 0 --+                          +--> reader
+//	loop 1 --+--> inbox --> queue(s) ---+--> reader
+//	loop 2 --+    (CAS)     (lock)      +--> reader
+//
+// Loops push to the inbox, one atomic operation, and then try the lock; whoever has
+// it empties the inbox, and looks again after letting go. So a loop never waits for
+// it. Readers do; what is done under the lock is a few dozen instructions, once for
+// each burst.
+//
+// A connection is a flow: at most cap readers are at work on it at a time. Its slots
+// are taken by bursts of it in a queue and by readers at work; what finds no slot
+// waits in the connection's backlog, so that the queues hold only what may start.
+//
+// Invariants under the lock, when it is free and the inbox is empty:
+//
+//  1. A burst is in one place: a queue's ready or resumed, a flow's backlog, parked,
+//     held, or with users > 0 in active if it has messages left.
+//  2. p.slots is the number of readers at work on p and bursts of p in queues or
+//     held, at most cap; with a backlog it is cap.
+//  3. While a reader is in a queue's idle list, nothing in that queue could start.
+//  4. A parked connection has one burst, of one message, in parked.
+//  5. FIFO: a socket is in waiters, or bound to one connection, or neither (full or
+//     closed).
+type steer struct {
+	mux   *Mux
+	fifo  bool
+	cap   int
+	limit int64 // bytes charged to a queue, above which it takes no more
+
+	inbox atomic.Pointer[burst]
+	clock func() time.Duration
+
+	scarce  atomic.Bool // there are no more Ps than loops
+	crowded atomic.Bool // Idle: somebody is parked, and who comes later parks behind
+
+	mu      sync.Mutex
+	shared  queue     // Idle: everybody's
+	seq     uint64    // of the burst admitted last
+	waiting int       // messages in backlogs
+	parked  burstList // each is the one message a paused connection could not pass on
+	sockets []*Socket
+	closed  bool
+	codel   codel
+	stats   dispatchStats
+
+	slow, rejected, drops atomic.Uint64
+
+	// FIFO.
+	waiters socketList // that take the next connection
+	hold    burstList  // of closed sockets, while no socket is waiting
+}
+
+// queue is a bounded FIFO of bursts with the readers that wait for them. Under
+// steer.mu, except charge and idlers.
+type queue struct {
+	ready   burstList    // by order of admission
+	resumed burstList    // likewise: flows that have a slot again
+	active  []*burst     // being read, with messages left that others may claim
+	idle    *Reader      // waiting, the last one first: its caches are warm
+	idlers  atomic.Int32 // their number; a hint for loops
+	coming  int          // readers that were woken and have not looked yet
+	charge  atomic.Int64 // of bursts that no reader has taken
+}
+
+func newSteer(m *Mux) *steer {
+	st := &steer{mux: m, fifo: m.opt.Policy == FIFO, cap: m.opt.FlowCap, limit: int64(m.opt.QueueBytes)}
+	st.clock = m.loops[0].Now
+	st.scarce.Store(runtime.GOMAXPROCS(0) <= len(m.loops))
+	st.codel = codel{target: m.opt.DelayTarget, interval: m.opt.DelayInterval}
+	return st
+}
+
+// push hands bursts over, linked in reverse order of their arrival. Any goroutine;
+// it does not wait. It reports whether it woke a reader.
+func (st *steer) push(newest, oldest *burst) bool {
+	for {
+		h := st.inbox.Load()
+		oldest.next = h
+		if st.inbox.CompareAndSwap(h, newest) {
+			break
+		}
+	}
+	return st.drain()
+}
+
+// drain sees to it that what is in the inbox is admitted, by us or by whoever has the
+// lock.
+func (st *steer) drain() (woke bool) {
+	for st.inbox.Load() != nil && st.mu.TryLock() {
+		woke = st.unlock() || woke
+	}
+	return woke
+}
+
+// lock and unlock bracket whatever readers and sockets do. unlock reports whether it
+// woke a reader.
+func (st *steer) lock() { st.mu.Lock() }
+
+func (st *steer) unlock() (woke bool) {
+	for {
+		var wake *Reader
+		st.admit(&wake)
+		if invariants.Enabled && invariants.Sometimes(4) {
+			st.check()
+		}
+		st.mu.Unlock()
+		for wake != nil {
+			rd := wake
+			wake = rd.next
+			rd.next = nil
+			rd.wake()
+			woke = true
+		}
+		// A push that found the lock taken came before this look or looks itself.
+		if st.inbox.Load() == nil || !st.mu.TryLock() {
+			return woke
+		}
+	}
+}
+
+// admit empties the inbox into the queues, and notes whom to wake.
+func (st *steer) admit(wake **Reader) {
+	var in *burst
+	for b := st.inbox.Swap(nil); b != nil; {
+		b.next, in, b = in, b, b.next
+	}
+	for in != nil {
+		b := in
+		in, b.next = b.next, nil
+		switch {
+		case st.closed:
+			st.discard(b)
+		case st.fifo:
+			st.admitFIFO(b)
+		case b.parked && (st.parked.head != nil || st.shared.charge.Load() >= st.limit):
+			st.parked.push(b)
+			st.crowded.Store(true)
+		default:
+			if b.parked {
+				st.shared.charge.Add(int64(b.charge))
+				st.unpark(b)
+			}
+			st.enqueue(&st.shared, b)
+		}
+	}
+	if !st.fifo {
+		st.rouse(&st.shared, wake)
+		return
+	}
+	for _, s := range st.sockets {
+		st.rouse(&s.own, wake)
+	}
+}
+
+// enqueue puts an admitted burst where a reader finds it as soon as its flow has a
+// slot.
+func (st *steer) enqueue(q *queue, b *burst) {
+	p := b.psock
+	if p.slots == st.cap {
+		st.number(b)
+		st.waiting += b.rest()
+		p.backlog.push(b)
+		return
+	}
+	p.slots++
+	st.start(q, b)
+}
+
+// start is enqueue for a burst that has a slot.
+func (st *steer) start(q *queue, b *burst) {
+	st.number(b)
+	q.ready.push(b)
+}
+
+func (st *steer) number(b *burst) {
+	st.seq++
+	b.seq = st.seq
+}
+
+// next takes the first burst of a flow's backlog.
+func (st *steer) next(p *Psock) *burst {
+	b := p.backlog.pop()
+	if b != nil {
+		st.waiting -= b.rest()
+	}
+	return b
+}
+
+// rouse takes as many readers off the idle list as there are messages that could
+// start.
+func (st *steer) rouse(q *queue, wake **Reader) {
+	if q.idle == nil {
+		return
+	}
+	n := -q.coming
+	for _, b := range q.active {
+		n += min(b.rest(), st.cap-b.psock.slots)
+	}
+	for _, l := range [...]*burst{q.resumed.head, q.ready.head} {
+		for b := l; b != nil && n < int(q.idlers.Load()); b = b.next {
+			n += 1 + max(0, min(b.rest()-1, st.cap-b.psock.slots))
+		}
+	}
+	for ; n > 0 && q.idle != nil; n-- {
+		rd := q.idle
+		q.idle = rd.next
+		q.idlers.Add(-1)
+		q.coming++
+		rd.state = called
+		rd.next, *wake = *wake, rd
+	}
+}
+
+// stale is how long a reader may be at a burst before others, done with theirs, come
+// to its help rather than take a newer one: one of its messages takes long.
+const stale = 50 * time.Microsecond
+
+// take finds work for a reader of the queue: a burst nobody has, or one to join.
+func (st *steer) take(q *queue, now time.Duration) *burst {
+	if b := st.joinable(q, now); b != nil {
+		return st.join(b, now)
+	}
+	b := q.head()
+	if b == nil {
+		return nil
+	}
+	q.remove(b)
+	st.discharge(q, b, b.charge, now)
+	b.users, b.started = 1, now
+	if st.cap > 1 && len(b.lens) > 1 {
+		q.active = append(q.active, b)
+	}
+	return b
+}
+
+// joinable returns a burst that others are at and one more may join; as long as there
+// are new ones only such as take long.
+func (st *steer) joinable(q *queue, now time.Duration) *burst {
+	if len(q.active) == 0 {
+		return nil
+	}
+	any := q.head() == nil
+	for _, b := range q.active {
+		if (any || now-b.started > stale) && b.rest() > 0 && b.psock.slots < st.cap {
+			return b
+		}
+	}
+	return nil
+}
+
+func (st *steer) join(b *burst, now time.Duration) *burst {
+	b.psock.slots++
+	b.users++
+	b.started = now
+	st.stats.Stolen++
+	return b
+}
+
+// discharge notes that a reader has taken n charged bytes of b, the oldest of the
+// queue, and lets in who waits for room.
+func (st *steer) discharge(q *queue, b *burst, n int, now time.Duration) {
+	b.charge -= n
+	charge := q.charge.Add(-int64(n))
+	st.codel.observe(now-b.arrived, now)
+	if st.fifo {
+		if charge == 0 || st.starved(b.socket) {
+			st.readyFIFO(b.socket)
+		}
+		return
+	}
+	if charge > st.limit/2 || st.parked.head == nil {
+		return
+	}
+	for q.charge.Load() < st.limit && st.parked.head != nil {
+		b := st.parked.pop()
+		q.charge.Add(int64(b.charge))
+		st.unpark(b)
+		st.enqueue(q, b)
+	}
+	st.crowded.Store(st.parked.head != nil)
+}
+
+// unpark lets the connection of a parked burst go on.
+func (st *steer) unpark(b *burst) {
+	b.parked = false
+	b.psock.unpark()
+}
+
+// leave ends a reader's work at a burst, whose slot becomes free. Messages it did not
+// start are for others. done: the burst is finished; the caller recycles it after
+// unlocking.
+func (st *steer) leave(q *queue, b *burst) (done bool) {
+	b.users--
+	rest := b.rest()
+	if b.users == 0 || rest == 0 {
+		st.retire(q, b)
+	}
+	if b.users == 0 && rest > 0 { // its reader was stopped
+		st.putBack(b)
+		return false
+	}
+	st.free(b.psock)
+	return b.users == 0
+}
+
+// putBack returns a burst with messages left, and a slot, to the front of its queue.
+func (st *steer) putBack(b *burst) {
+	switch {
+	case st.closed:
+		st.drop(b)
+	case b.socket != nil && b.socket.closed:
+		st.rehome(b)
+	default:
+		st.queueOf(b).resumed.pushFront(b)
+	}
+}
+
+// retire takes b off the bursts that others may join.
+func (st *steer) retire(q *queue, b *burst) {
+	for i, a := range q.active {
+		if a == b {
+			last := len(q.active) - 1
+			q.active[i] = q.active[last]
+			q.active[last] = nil
+			q.active = q.active[:last]
+			return
+		}
+	}
+}
+
+// free gives back a slot of a flow, to its own backlog first.
+func (st *steer) free(p *Psock) {
+	b := st.next(p)
+	switch {
+	case b == nil:
+		p.slots--
+	case st.closed:
+		st.drop(b)
+	case b.socket != nil && b.socket.closed:
+		b.socket.own.charge.Add(-int64(b.charge))
+		st.rehome(b)
+	default:
+		st.queueOf(b).resumed.push(b)
+	}
+}
+
+func (st *steer) queueOf(b *burst) *queue {
+	if b.socket != nil {
+		return &b.socket.own
+	}
+	return &st.shared
+}
+
+// discard drops the messages of a burst that nobody will read.
+func (st *steer) discard(b *burst) {
+	n := b.rest()
+	st.stats.Discarded += uint64(n)
+	p := b.psock
+	if b.parked {
+		st.unpark(b)
+	}
+	st.recycle(b)
+	p.settle(n)
+}
+
+// recycle gives a finished burst back to its loop.
+func (st *steer) recycle(b *burst) { b.psock.shard.passing.pool.put(b) }
+
+// close drops what is queued and tells every reader.
+func (st *steer) close() {
+	st.lock()
+	st.closed = true
+	var queues []*queue
+	if st.fifo {
+		for _, s := range st.sockets {
+			queues = append(queues, &s.own)
+		}
+	}
+	queues = append(queues, &st.shared)
+	var readers []*Reader
+	for _, q := range queues {
+		for _, l := range [...]*burstList{&q.ready, &q.resumed} {
+			for b := l.pop(); b != nil; b = l.pop() {
+				q.charge.Add(-int64(b.charge))
+				st.drop(b)
+			}
+		}
+		for rd := q.idle; rd != nil; rd = rd.next {
+			rd.state = busy
+			readers = append(readers, rd)
+		}
+		q.idle = nil
+		q.idlers.Store(0)
+	}
+	for b := st.hold.pop(); b != nil; b = st.hold.pop() {
+		st.drop(b)
+	}
+	for b := st.parked.pop(); b != nil; b = st.parked.pop() {
+		st.discard(b)
+	}
+	st.unlock()
+	for _, rd := range readers {
+		rd.next = nil
+		rd.wake()
+	}
+}
+
+// drop discards a burst that has a slot, and its flow's backlog.
+func (st *steer) drop(b *burst) {
+	p := b.psock
+	p.slots--
+	st.discard(b)
+	for b := st.next(p); b != nil; b = st.next(p) {
+		st.discard(b)
+	}
+}
+
+// report adds the counters to a snapshot.
+func (st *steer) report(s *Stats) {
+	st.lock()
+	d := &st.stats
+	s.Received, s.Discarded, s.Stolen, s.Delay = d.Received, d.Discarded, d.Stolen, d.Delay
+	s.Queued = st.waiting
+	count := func(b *burst) {
+		for ; b != nil; b = b.next {
+			s.Queued += b.rest()
+		}
+	}
+	queues := []*queue{&st.shared}
+	for _, x := range st.sockets {
+		queues = append(queues, &x.own)
+	}
+	for _, q := range queues {
+		count(q.ready.head)
+		count(q.resumed.head)
+	}
+	count(st.parked.head)
+	count(st.hold.head)
+	st.unlock()
+	s.RxDrops += st.drops.Load()
+	s.Rejected, s.Slow = st.rejected.Load(), st.slow.Load()
+}
+
+// noCap is the FlowCap of flows without one.
+const noCap = math.MaxInt32

@@ -1,0 +1,213 @@
+package mux
+
+import "fmt"
+
+// violation returns the first invariant of steer that does not hold, "" if all do.
+// Under the lock, with the inbox admitted. Builds that check invariants ask at every
+// unlock, tests of the simulator in every build.
+func (st *steer) violation() string {
+	c := steerCheck{st: st, queued: map[*Psock]int{}, backlogs: map[*Psock]bool{}}
+	queues := []*queue{&st.shared}
+	for _, s := range st.sockets {
+		queues = append(queues, &s.own)
+	}
+	for _, q := range queues {
+		c.queue(q)
+	}
+	c.waitingBursts()
+	for p, n := range c.queued {
+		if n > p.slots || p.slots > st.cap {
+			c.wrong("connection %d: %d slots, %d of them for bursts in queues, at most %d", p.index, p.slots, n, st.cap)
+		}
+		c.backlog(p)
+	}
+	if st.fifo {
+		c.sockets()
+	}
+	for _, q := range queues {
+		if n, sum := q.charge.Load(), c.charges[q]; n < sum { // more: a loop is about to push
+			c.wrong("a queue is charged %d bytes for bursts of %d", n, sum)
+		}
+	}
+	return c.text
+}
+
+// check panics if an invariant does not hold.
+func (st *steer) check() {
+	if v := st.violation(); v != "" {
+		panic("invariant violated: mux: " + v)
+	}
+}
+
+// steerCheck is one look at everything.
+type steerCheck struct {
+	st       *steer
+	text     string
+	queued   map[*Psock]int // bursts with a slot that no reader has
+	backlogs map[*Psock]bool
+	charges  map[*queue]int64
+}
+
+func (c *steerCheck) wrong(format string, args ...any) {
+	if c.text == "" {
+		c.text = fmt.Sprintf(format, args...)
+	}
+}
+
+// waits looks at a burst that no reader has.
+func (c *steerCheck) waits(b *burst, where string) {
+	switch {
+	case b.psock == nil || len(b.lens) == 0:
+		c.wrong("a burst in %s is empty", where)
+	case b.users != 0:
+		c.wrong("a burst in %s has %d readers", where, b.users)
+	case b.rest() == 0:
+		c.wrong("a burst in %s has no messages left", where)
+	case b.parked != (where == "parked"):
+		c.wrong("a burst in %s is parked: %v", where, b.parked)
+	}
+	if c.charges == nil {
+		c.charges = map[*queue]int64{}
+	}
+	if where != "parked" && where != "hold" {
+		c.charges[c.st.queueOf(b)] += int64(b.charge)
+	}
+}
+
+func (c *steerCheck) list(l *burstList, where string, each func(b *burst)) {
+	var last *burst
+	for b := l.head; b != nil; last, b = b, b.next {
+		c.waits(b, where)
+		each(b)
+	}
+	if l.tail != last {
+		c.wrong("the end of %s is lost", where)
+	}
+}
+
+// queue looks at one queue and its readers.
+func (c *steerCheck) queue(q *queue) {
+	startable := 0
+	for _, l := range [...]struct {
+		*burstList
+		name string
+	}{{&q.ready, "ready"}, {&q.resumed, "resumed"}} {
+		var seq uint64
+		c.list(l.burstList, l.name, func(b *burst) {
+			startable++
+			c.queued[b.psock]++
+			if c.st.queueOf(b) != q {
+				c.wrong("a burst in %s is another queue's", l.name)
+			}
+			if b.seq <= seq && l.name == "ready" {
+				c.wrong("ready holds burst %d behind %d", b.seq, seq)
+			}
+			seq = b.seq
+		})
+	}
+	for i, b := range q.active {
+		if b.users < 1 || b.users > b.psock.slots {
+			c.wrong("an active burst has %d readers, its connection %d slots", b.users, b.psock.slots)
+		}
+		for _, a := range q.active[:i] {
+			if a == b {
+				c.wrong("a burst is active twice")
+			}
+		}
+		if b.rest() > 0 && b.psock.slots < c.st.cap {
+			startable++
+		}
+		c.backlog(b.psock)
+	}
+	idlers := 0
+	for rd := q.idle; rd != nil; rd = rd.next {
+		idlers++
+		if rd.state != idle || rd.socket.closed {
+			c.wrong("a reader in the idle list is in state %d, its socket closed: %v", rd.state, rd.socket.closed)
+		}
+	}
+	if n := int(q.idlers.Load()); n != idlers {
+		c.wrong("%d readers are idle, counted as %d", idlers, n)
+	}
+	if q.coming < 0 {
+		c.wrong("%d readers are coming", q.coming)
+	}
+	if idlers > 0 && startable > q.coming {
+		c.wrong("%d readers are idle and %d coming, but %d bursts could be started", idlers, q.coming, startable)
+	}
+}
+
+// backlog looks at what waits for a slot of p.
+func (c *steerCheck) backlog(p *Psock) {
+	if c.backlogs[p] {
+		return
+	}
+	c.backlogs[p] = true
+	c.list(&p.backlog, "a backlog", func(b *burst) {
+		if b.psock != p {
+			c.wrong("connection %d has a burst of connection %d", p.index, b.psock.index)
+		}
+	})
+	if p.backlog.head != nil && p.slots < c.st.cap {
+		c.wrong("connection %d has a backlog, and takes %d of %d slots", p.index, p.slots, c.st.cap)
+	}
+}
+
+// waitingBursts looks at what is in no queue.
+func (c *steerCheck) waitingBursts() {
+	st := c.st
+	seen := map[*Psock]bool{}
+	c.list(&st.parked, "parked", func(b *burst) {
+		if len(b.lens) != 1 {
+			c.wrong("%d messages are parked together", len(b.lens))
+		}
+		if seen[b.psock] {
+			c.wrong("connection %d is parked twice", b.psock.index)
+		}
+		seen[b.psock] = true
+	})
+	c.list(&st.hold, "hold", func(b *burst) { c.queued[b.psock]++ })
+	switch {
+	case st.closed && (st.parked.head != nil || st.hold.head != nil):
+		c.wrong("something is parked or held after the end")
+	case !st.fifo && st.hold.head != nil:
+		c.wrong("something is held, with the policy Idle")
+	case !st.fifo && !st.closed && st.crowded.Load() != (st.parked.head != nil):
+		c.wrong("crowded is %v, parked %v", st.crowded.Load(), st.parked.head)
+	case !st.fifo && st.parked.head != nil && st.shared.charge.Load() <= st.limit/2:
+		c.wrong("a connection is parked, with %d of %d bytes in the queue", st.shared.charge.Load(), st.limit)
+	}
+}
+
+// sockets looks at the states of FIFO.
+func (c *steerCheck) sockets() {
+	st := c.st
+	waiting := map[*Socket]bool{}
+	var last *Socket
+	for s := st.waiters.head; s != nil; last, s = s, s.next {
+		if waiting[s] || s.state != inWaiters || s.closed {
+			c.wrong("a socket waits in state %d, closed: %v, or twice", s.state, s.closed)
+			return
+		}
+		waiting[s] = true
+		switch {
+		case st.hold.head != nil:
+			c.wrong("a socket waits while messages are held")
+		case st.parked.head != nil && s.own.charge.Load() < st.limit:
+			c.wrong("a socket with room waits while a connection is parked")
+		}
+	}
+	if st.waiters.tail != last {
+		c.wrong("the end of the waiting sockets is lost")
+	}
+	for _, s := range st.sockets {
+		switch {
+		case s.state == inWaiters && !waiting[s]:
+			c.wrong("a socket that waits is not in the list")
+		case s.state == out && !s.closed && !st.closed && s.own.charge.Load() == 0:
+			c.wrong("a socket is out although it is empty")
+		case s.state == out && !s.closed && st.hold.head != nil && s.own.head() == nil:
+			c.wrong("messages are held while a socket has nothing to start")
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"syscall"
+
+	"github.com/kcm-go/kcm/affinity"
+)
+
+// Work handles a message on a worker. It may block: other workers go on, and so
+// does the connection's loop. r and its message are lent until it returns, unless
+// Reply, Send or Take moved the message. Of the verdicts Pass means Done here.
+type Work func(r *Received) Verdict
+
+// Workers are goroutines that receive messages and run a Work function on each.
+//
+// They end with Close, or when the Mux is closed, which does not wait for them: call
+// Close or Wait after that to know that no Work function runs any more.
+type Workers struct {
+	mux     *Mux
+	work    Work
+	sockets []*Socket
+	readers []*Reader
+	wg      sync.WaitGroup
+}
+
+// Workers starts n workers, each with a socket of its own, that handle the messages
+// passed to them: every message when the Mux has no Handler, else those for which it
+// returned Pass.
+//
+// With Options.PinWorkers each has a thread bound to a CPU by affinity's plan, behind
+// the loops. A worker that waits for messages sleeps on a futex when there are a CPU
+// and a P (GOMAXPROCS) for every loop and worker, else in the Go runtime: see package
+// park. Give GOMAXPROCS at least one more than there are loops, which keep a P each
+// while they sleep.
+//
+// Errors: EINVAL for n below 1, ErrClosed, and what keeps a thread from being pinned.
+func (m *Mux) Workers(n int, work Work) (*Workers, error) {
+	if n < 1 || work == nil {
+		return nil, fmt.Errorf("workers: %d of them, want at least one and a function: %w", n, syscall.EINVAL)
+	}
+	w := &Workers{mux: m, work: work}
+	cpus, err := m.workerCPUs(n)
+	if err != nil {
+		return nil, fmt.Errorf("workers: %w", err)
+	}
+	m.mu.Lock()
+	m.workers += n
+	futex := len(m.loops)+m.workers <= min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
+	m.mu.Unlock()
+	m.steer.scarce.Store(runtime.GOMAXPROCS(0) <= len(m.loops))
+	for range n {
+		s, err := m.Socket()
+		if err != nil {
+			w.Close()
+			return nil, fmt.Errorf("workers: %w", err)
+		}
+		w.sockets = append(w.sockets, s)
+		w.readers = append(w.readers, newReader(s, futex))
+	}
+	ready := make(chan error, n)
+	for i, rd := range w.readers {
+		cpu := affinity.NoCPU
+		if cpus != nil {
+			cpu = cpus[i]
+		}
+		w.wg.Add(1)
+		go w.run(rd, cpu, ready)
+	}
+	for range n {
+		if e := <-ready; err == nil {
+			err = e
+		}
+	}
+	if err != nil {
+		w.Close()
+		return nil, fmt.Errorf("workers: %w", err)
+	}
+	return w, nil
+}
+
+// workerCPUs returns where affinity's plan puts n workers behind the loops, nil when
+// they are not to be pinned.
+func (m *Mux) workerCPUs(n int) ([]int, error) {
+	if !m.opt.PinWorkers || affinity.OffByEnv() {
+		return nil, nil
+	}
+	top, err := affinity.Discover()
+	if err != nil {
+		return nil, err
+	}
+	loops := len(m.loops)
+	plan := top.Plan(affinity.Request{Loops: loops + n})
+	cpus := make([]int, n)
+	for i := range cpus {
+		cpus[i] = plan.Slots[loops+i].CPU
+	}
+	return cpus, nil
+}
+
+func (w *Workers) run(rd *Reader, cpu int, ready chan<- error) {
+	defer w.wg.Done()
+	defer rd.Close()
+	if cpu != affinity.NoCPU {
+		runtime.LockOSThread() // for life: the mask stays on the thread
+		if err := affinity.Pin(cpu); err != nil {
+			ready <- fmt.Errorf("pin to CPU %d: %w", cpu, err)
+			return
+		}
+	}
+	ready <- nil
+	for w.serve(rd) {
+	}
+}
+
+// serve handles messages until the reader is stopped, or a handler panics: then it
+// returns true.
+func (w *Workers) serve(rd *Reader) (again bool) {
+	m := w.mux
+	if !m.opt.CrashOnPanic {
+		defer func() {
+			if v := recover(); v != nil {
+				p := rd.r.From
+				cause := &PanicError{Value: v, Stack: debug.Stack()}
+				rd.flush()         // replies to messages before
+				p.dead.Store(true) // none to those behind, which the peer could take for this one's
+				p.onLoop(func() { p.leave(cause, false) })
+				again = true
+			}
+		}()
+	}
+	ctx := context.Background()
+	reject := m.opt.OnReject
+	for {
+		r, err := rd.Next(ctx)
+		if err != nil {
+			return false
+		}
+		var v Verdict
+		if reject != nil && rd.overdue {
+			m.steer.rejected.Add(1)
+			v = reject(r)
+		} else {
+			v = w.work(r)
+		}
+		switch v {
+		case Drop:
+			m.steer.drops.Add(1)
+		case End:
+			r.From.Drain()
+		}
+	}
+}
+
+// Close stops the workers, each after the message it is at, and waits for them.
+// Messages they have not handled go to other sockets or wait for the next. It must
+// not be called in a Work function, which would wait for itself. Closing twice is
+// legal.
+func (w *Workers) Close() {
+	for _, rd := range w.readers {
+		rd.stop()
+	}
+	w.wg.Wait()
+	for _, s := range w.sockets {
+		_ = s.Close() // reports nothing
+	}
+	w.mux.mu.Lock()
+	w.mux.workers -= len(w.readers)
+	w.mux.mu.Unlock()
+	w.readers, w.sockets = nil, nil
+}
+
+// Wait waits until the workers have ended: they do when the Mux is closed. Before that
+// it does not return.
+func (w *Workers) Wait() { w.wg.Wait() }
