@@ -98,6 +98,6 @@ func loopReport(loops []*ring.Loop, before, after cost, messages int64) LoopRepo
 }
 
 func (l *LoopReport) usage() string {
-	return fmt.Sprintf("%.0f ns CPU, %.3f system calls, %.3f turns, %.3f sleeps per message",
+	return fmt.Sprintf("%.0f ns CPU of its loops, %.3f system calls, %.3f turns, %.3f sleeps per message",
 		l.CPUNanosPerMessage, l.SyscallsPerMessage, l.TurnsPerMessage, l.SleepsPerMessage)
 }

@@ -35,13 +35,27 @@
 // those behind it in the schedule: that is lateness, never a message left out. One
 // that is due and still unsent when the run ends is an error.
 //
+// # Service times
+//
+// A Workload may carry work: each message says how long the server is to compute or to
+// sleep before it answers, by a distribution that is a [Service]. A [Server] with
+// [WorkMessage] does so, and [DoWork] does it for other handlers. Each [Class] of
+// messages, the quick and the slow, has latencies of its own.
+//
+// What of a latency is the server's fault shows beside a queue that loses no time.
+// [Ideal] simulates it: the same arrivals and service times, on a number of workers,
+// first come, first served or sharing. [Workload.Jobs] foretells the load of a run, a
+// [Trace] is the record of one.
+//
 // # What is checked
 //
-// Every message has a number that says its connection, place, size and bytes (see
-// token.go). Replies of a connection must come in order and be equal to what was
-// sent. A reply that is late by skipping others makes those lost, one seen before is a
-// duplicate, anything else corrupt. After the end replies are waited for, by default
-// 5 s; what is missing then is lost.
+// Every message has a number that says its connection, place, size, service time and
+// bytes (see token.go). Replies must be equal to what was sent, and those of a
+// connection come in order: one that skips others makes those lost, one seen before is
+// a duplicate, anything else corrupt. If the Workload is Unordered, each reply is found
+// by its number instead, in a ring of what is in flight (see window.go), and skips
+// nothing. After the end replies are waited for, by default 5 s; what is missing then
+// is lost.
 //
 // # What is measured
 //

@@ -33,3 +33,19 @@ func ExampleRun() {
 	// replies were timed: true
 	// the cost of the server is known: true
 }
+
+// One long job among short ones, on one worker: in turn all wait for it, sharing they
+// pass it.
+func ExampleIdeal() {
+	jobs := []bench.Job{
+		{Arrival: 0, Service: 2 * time.Millisecond},
+		{Arrival: 100 * time.Microsecond, Service: 10 * time.Microsecond},
+		{Arrival: 200 * time.Microsecond, Service: 10 * time.Microsecond},
+	}
+	for _, d := range []bench.Discipline{bench.FCFS, bench.PS} {
+		fmt.Println(d, bench.Ideal(jobs, 1, d))
+	}
+	// Output:
+	// fcfs [2ms 1.91ms 1.82ms]
+	// ps [2.02ms 20µs 20µs]
+}

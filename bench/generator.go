@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -36,7 +35,7 @@ type generator struct {
 
 	conns   []conn
 	touched []*conn // with replies, or messages to send, in this turn
-	window  int     // most messages in flight on a connection
+	window  int     // positions of a connection in use at a time, see windows
 
 	zero      time.Duration // loop time of the start
 	from, end time.Duration // what is measured, as loop times
@@ -50,9 +49,10 @@ type generator struct {
 	total     int64 // replies that were right
 	live      atomic.Int64
 	result    tally
-	latency   *Hist // from the intended time
-	actual    *Hist // from the time of sending; open loop only
-	lateness  *Hist // time of sending minus intended time; open loop only
+	latency   [maxClasses]*Hist // from the intended time, by class
+	recorder  *recorder         // nil unless each message is to be recorded
+	actual    *Hist             // from the time of sending; open loop only
+	lateness  *Hist             // time of sending minus intended time; open loop only
 }
 
 // tally is what a thread counts.
@@ -78,47 +78,6 @@ func (t *tally) add(o *tally) {
 
 func (t *tally) errors() int64 { return t.lost + t.unsent + t.corrupt + t.duplicate + t.broken }
 
-// conn is one connection. Messages head to next-1 are in flight, in this order.
-type conn struct {
-	psock      *mux.Psock
-	base       uint64
-	head, next uint64
-	owed       int           // to be sent at the end of this turn
-	seen       time.Duration // when the replies of this turn were received
-	touched    bool
-	sent       []times // a ring, by position
-	mask       uint64
-}
-
-type times struct{ intended, actual time.Duration }
-
-// Sizes of what is in flight. A thread's private loop memory holds
-//
-//	blocks    connections x window x footprint of a message
-//	pattern   twice the largest payload
-//
-// up to the largest there is, maxSpill. In an open loop the window follows from
-// maxInFlight; what it delays is late, and is sent all the same. In a closed one
-// it is the depth, and only a depth that exceeds maxSpill, with a server that does
-// not read, can use the memory up, which ends the run with an error.
-const (
-	copyUpTo    = 4 << 10  // payloads longer than this are sent without copying them
-	blockBytes  = 32 << 10 // a block is full at this size
-	smallest    = 512      // what the smallest block takes
-	maxInFlight = 64 << 20 // bytes on all connections of a thread, open loop
-	maxWindow   = 4096     // messages on a connection, open loop
-	minSpill    = 16 << 20
-	maxSpill    = 512 << 20
-)
-
-// footprint is the most loop memory one message in flight takes.
-func footprint(s Sizes) int {
-	if s.Min > copyUpTo {
-		return smallest // the head
-	}
-	return max(smallest, 2*(lengthBytes+min(s.Max, copyUpTo)))
-}
-
 // newGenerator makes thread number of threads. cpu is where to pin it, or negative.
 // done gets it when it has ended, and must have room.
 func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu int, done chan<- *generator) (*generator, error) {
@@ -126,25 +85,24 @@ func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu in
 		w:        w,
 		conns:    make([]conn, w.connsOf(number, threads)),
 		done:     done,
-		latency:  NewHist(),
-		contents: contents{sizes: w.Size, seed: w.Seed},
-		window:   w.Depth,
+		contents: newContents(w),
 	}
-	frame := lengthBytes + w.Size.Max
+	for i := range w.Service.Classes() {
+		g.latency[i] = NewHist()
+	}
 	if w.Open() {
 		g.schedule = NewSchedule(w, number, threads)
 		g.actual, g.lateness = NewHist(), NewHist()
-		g.window = min(maxWindow, max(1, maxInFlight/len(g.conns)/max(frame, footprint(w.Size))))
 	}
 	g.touched = make([]*conn, 0, len(g.conns))
-	slots := 1 << bits.Len(uint(g.window-1))
+	var inFlight int
+	inFlight, g.window = w.windows(len(g.conns))
 	for i := range g.conns {
-		c := &g.conns[i]
-		c.base = firstNumber(number + i*threads)
-		c.sent, c.mask = make([]times, slots), uint64(slots-1)
+		g.conns[i].init(number+i*threads, g.window)
 	}
 
-	spill := len(g.conns)*g.window*footprint(w.Size) + 2*patternBytes(w.Size) + 1<<20
+	frame := lengthBytes + w.Size.Max
+	spill := len(g.conns)*inFlight*footprint(w.Size) + 2*patternBytes(w.Size) + 1<<20
 	o := mux.Options{
 		Format:     strparser.Length32,
 		MaxMessage: max(frame, 64<<10),
@@ -154,7 +112,7 @@ func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu in
 			Backend:    backend,
 			Name:       fmt.Sprintf("generator/%d", number),
 			SpillBytes: min(max(spill, minSpill), maxSpill),
-			SendHard:   max(64<<20, 2*g.window*frame),
+			SendHard:   max(64<<20, 2*inFlight*frame),
 		},
 	}
 	if cpu >= 0 {
@@ -227,61 +185,88 @@ func (g *generator) reply(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {
 		g.touch(c)
 		c.seen = g.loop.Now()
 	}
-	if c.head == c.next || !g.contents.matches(msg, c.base+c.head) {
-		if !g.resolve(c, msg) {
-			return mux.Drop
-		}
+	seq, ok := g.match(c, msg)
+	if !ok {
+		return mux.Drop
 	}
-	t := c.sent[c.head&c.mask]
-	g.advance(c)
+	t := *c.slot(seq)
+	g.answer(c, seq)
 	g.total++
 	if t.intended >= g.from {
-		g.result.messages++
-		g.result.bytes += int64(msg.Len() - lengthBytes)
-		g.latency.Record(int64(c.seen - t.intended))
-		if g.schedule != nil {
-			g.actual.Record(int64(c.seen - t.actual))
-		}
+		g.measure(c, seq, t, msg.Len()-lengthBytes)
 	}
 	return mux.Done
 }
 
-// advance takes the oldest message of c out of flight.
-func (g *generator) advance(c *conn) {
-	c.head++
+// measure books a right reply of the measured time.
+func (g *generator) measure(c *conn, seq uint64, t times, size int) {
+	g.result.messages++
+	g.result.bytes += int64(size)
+	latency := c.seen - t.intended
+	g.latency[g.contents.class(c.base+seq)].Record(int64(latency))
+	if g.schedule != nil {
+		g.actual.Record(int64(c.seen - t.actual))
+	}
+	if g.recorder != nil {
+		g.recorder.add(record{intended: t.intended - g.zero, latency: latency, number: c.base + seq})
+	}
+}
+
+// answer takes a message of c out of flight.
+func (g *generator) answer(c *conn, seq uint64) {
+	c.answer(seq)
 	g.inFlight--
 	if g.schedule == nil {
 		c.owed++
 	}
 }
 
-// resolve handles a reply that is not the one whose turn it is. It reports true
-// when the reply is right and those before it were lost.
-func (g *generator) resolve(c *conn, msg *sgmsg.Message) bool {
-	if n, ok := numberOf(msg); ok && n-c.base < c.next && g.contents.matches(msg, n) {
-		seq := n - c.base
-		if seq < c.head {
+// match finds the message that a reply answers: the oldest one, or without order the
+// one whose number the reply has. ok is false if it answers none.
+func (g *generator) match(c *conn, msg *sgmsg.Message) (seq uint64, ok bool) {
+	seq = c.head
+	if g.w.Unordered {
+		n, _ := g.contents.numberOf(msg)
+		seq = n - c.base
+	}
+	if c.awaits(seq) && g.contents.matches(msg, c.base+seq) {
+		return seq, true
+	}
+	return g.resolve(c, msg)
+}
+
+// resolve handles a reply that is not what it should be. It finds a message if the
+// reply is right and those before it, in order, were lost.
+func (g *generator) resolve(c *conn, msg *sgmsg.Message) (seq uint64, ok bool) {
+	n, numbered := g.contents.numberOf(msg)
+	seq = n - c.base
+	known := numbered && seq < c.next
+	if known && g.contents.matches(msg, n) {
+		if !c.awaits(seq) {
 			g.note("connection %d: reply %d came twice", c.base>>seqBits, seq)
 			g.result.duplicate++
-			return false
+			return 0, false
 		}
 		g.note("connection %d: no reply to message %d", c.base>>seqBits, c.head)
 		for c.head < seq {
 			g.result.lost++
-			g.advance(c)
+			g.answer(c, c.head)
 		}
-		return true
+		return seq, true
 	}
 	g.result.corrupt++
-	if c.head == c.next {
+	if !g.w.Unordered {
+		seq, known = c.head, true
+	}
+	if !known || !c.awaits(seq) {
 		g.note("connection %d: a reply of %d bytes to nothing", c.base>>seqBits, msg.Len())
-		return false
+		return 0, false
 	}
 	if g.mismatch == "" {
-		g.mismatch = g.contents.describe(msg, c.base+c.head)
+		g.mismatch = g.contents.describe(msg, c.base+seq)
 	}
-	g.advance(c)
-	return false
+	g.answer(c, seq)
+	return 0, false
 }
 
 // note keeps the first thing that went wrong, as an example.
@@ -317,6 +302,9 @@ func (g *generator) turn() {
 	}
 	g.touched = g.touched[:0]
 	g.live.Store(g.total)
+	if g.recorder != nil {
+		g.recorder.ahead()
+	}
 	if g.exhausted && g.inFlight == 0 {
 		g.finish(nil)
 	}
@@ -337,12 +325,11 @@ func (g *generator) due(now time.Duration) {
 			return
 		}
 		c := &g.conns[s.Conn]
-		k := c.next + uint64(c.owed)
-		if k-c.head >= uint64(g.window) {
+		if c.room(g.window) <= 0 {
 			g.loop.Alarm(0) // a reply of c will go on
 			return
 		}
-		c.sent[k&c.mask] = times{at, now}
+		*c.slot(c.next + uint64(c.owed)) = times{at, now}
 		if at >= g.from {
 			g.lateness.Record(int64(now - at))
 		}
@@ -354,7 +341,8 @@ func (g *generator) due(now time.Duration) {
 	}
 }
 
-// issue sends what is owed on a connection.
+// issue sends what is owed on a connection. In a closed loop without order the window
+// may hold some of it back, until a reply moves the head on.
 func (g *generator) issue(c *conn, now time.Duration) {
 	n := c.owed
 	c.owed = 0
@@ -362,8 +350,13 @@ func (g *generator) issue(c *conn, now time.Duration) {
 		if g.exhausted {
 			return
 		}
+		held := max(0, n-c.room(g.window))
+		c.owed, n = held, n-held
+		if n == 0 {
+			return
+		}
 		for i := range uint64(n) {
-			c.sent[(c.next+i)&c.mask] = times{now, now}
+			*c.slot(c.next + i) = times{now, now}
 		}
 	}
 	for n > 0 {
@@ -388,7 +381,7 @@ func (g *generator) block(c *conn, n int) (int, error) {
 		size := g.contents.size(c.base + c.next + uint64(k))
 		if size > copyUpTo {
 			long = size
-			length += lengthBytes + numberBytes
+			length += g.contents.headLen(size)
 		} else {
 			length += lengthBytes + size
 		}
@@ -401,9 +394,8 @@ func (g *generator) block(c *conn, n int) (int, error) {
 	for i := range k {
 		number := c.base + c.next
 		if i == k-1 && long > 0 {
-			var head [lengthBytes + numberBytes]byte
-			copy(b, head[:g.contents.head(&head, number, long)])
-			off, tail := g.contents.tail(number, long)
+			n := g.contents.head(b, number, long)
+			off, tail := g.contents.tail(number, lengthBytes+long-n)
 			g.out.AppendShared(sgmsg.Element{Buf: g.pattern.Buf, Off: g.pattern.Off + uint32(off), Len: uint32(len(tail))})
 		} else {
 			size := g.contents.size(number)

@@ -2,6 +2,8 @@ package bench
 
 import (
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -69,6 +71,14 @@ type Quantiles struct {
 	Mean  float64 `json:"mean"`
 }
 
+// quantileColumns is the heading of columns.
+const quantileColumns = "      p50       p90       p99     p99.9    p99.99       max      mean"
+
+// columns are the figures for a table.
+func (q *Quantiles) columns() string {
+	return fmt.Sprintf("%9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f", q.P50, q.P90, q.P99, q.P999, q.P9999, q.Max, q.Mean)
+}
+
 // Quantiles returns the summary, zeros if nothing was recorded.
 func (h *Hist) Quantiles() Quantiles {
 	n := h.Count()
@@ -80,5 +90,24 @@ func (h *Hist) Quantiles() Quantiles {
 	return Quantiles{
 		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), P9999: at(99.99),
 		Max: float64(h.max) / 1e3, Mean: h.sum / float64(n) / 1e3,
+	}
+}
+
+// quantilesOf sums times up exactly, each percentile by the nearest rank. It sorts
+// them.
+func quantilesOf(times []time.Duration) Quantiles {
+	n := len(times)
+	if n == 0 {
+		return Quantiles{}
+	}
+	slices.Sort(times)
+	sum := 0.0
+	for _, t := range times {
+		sum += float64(t)
+	}
+	at := func(ppm int) float64 { return float64(times[max(0, (n*ppm+999_999)/1_000_000-1)]) / 1e3 }
+	return Quantiles{
+		P50: at(500_000), P90: at(900_000), P99: at(990_000), P999: at(999_000), P9999: at(999_900),
+		Max: float64(times[n-1]) / 1e3, Mean: sum / float64(n) / 1e3,
 	}
 }

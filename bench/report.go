@@ -45,6 +45,10 @@ type Report struct {
 	LatencyActual *Quantiles `json:"latency_actual_us,omitempty"`
 	Lateness      *Quantiles `json:"lateness_us,omitempty"`
 	OutOfRange    int64      `json:"out_of_range"`
+	// Classes are the messages by service time, if they carry one.
+	Classes []ClassReport `json:"classes,omitempty"`
+	// Trace is each measured message, if the Config asked for it.
+	Trace *Trace `json:"-"`
 
 	// The workload. Size is a number or a string MIN-MAX; WarmupSeconds came
 	// before Seconds.
@@ -55,15 +59,29 @@ type Report struct {
 	Arrival       string  `json:"arrival"`
 	Seed          uint64  `json:"seed"`
 	WarmupSeconds float64 `json:"warmup_seconds"`
+	Service       string  `json:"service"` // as ParseService reads it; "0": none
+	ServiceMode   string  `json:"service_mode"`
+	Order         bool    `json:"order"` // whether replies had to come in order
 	Frame         string  `json:"frame"`
 	Target        string  `json:"target"` // where the server listened
 
 	Env       Env         `json:"env"`
-	Server    *LoopReport `json:"server,omitempty"` // when embedded
+	Server    *LoopReport `json:"server,omitempty"`  // when embedded: its loops
+	Policy    string      `json:"policy,omitempty"`  // likewise: who handled messages
+	Workers   int         `json:"workers,omitempty"` // likewise
 	Generator LoopReport  `json:"generator"`
 	// AllocsPerMessage are heap allocations of this process while measuring:
 	// generator and, if embedded, server.
 	AllocsPerMessage float64 `json:"allocs_per_message"`
+}
+
+// ClassReport is the share of a Report that one Class has.
+type ClassReport struct {
+	Name          string    `json:"name"`
+	ServiceMicros float64   `json:"service_us"` // or the mean
+	Share         float64   `json:"share"`      // of the distribution, 0 to 1
+	Messages      int64     `json:"messages"`
+	Latency       Quantiles `json:"latency_us"` // as the Report's
 }
 
 // Frame is the framing of all messages: a 4-byte big-endian length of the payload,
@@ -77,6 +95,7 @@ func (r *run) report() *Report {
 		Schema: Schema,
 		Conns:  w.Conns, Depth: w.Depth, Size: w.Size, Rate: w.Rate, Arrival: w.Arrival.String(), Seed: w.Seed,
 		WarmupSeconds: w.Warmup.Seconds(), Frame: Frame, Target: r.address,
+		Service: w.Service.String(), ServiceMode: w.Mode.String(), Order: !w.Unordered,
 		Env: ReadEnv(r.top),
 	}
 	var sum tally
@@ -86,12 +105,24 @@ func (r *run) report() *Report {
 			panic(err) // all of one range
 		}
 	}
+	for i, c := range w.Service.Classes() {
+		class := NewHist()
+		for _, g := range r.threads {
+			merge(class, g.latency[i])
+		}
+		merge(latency, class)
+		if !w.Service.None() {
+			rep.Classes = append(rep.Classes, ClassReport{
+				Name: c.Name, ServiceMicros: float64(c.Time) / 1e3, Share: c.Share,
+				Messages: class.Count(), Latency: class.Quantiles(),
+			})
+		}
+	}
 	var measured time.Duration
 	for _, g := range r.threads {
 		sum.add(&g.result)
 		rep.MessagesTotal += g.total
 		measured = max(measured, g.until-g.from)
-		merge(latency, g.latency)
 		if w.Open() {
 			merge(actual, g.actual)
 			merge(lateness, g.lateness)
@@ -111,20 +142,27 @@ func (r *run) report() *Report {
 		rep.LatencyActual, rep.Lateness = &a, &l
 	}
 
+	if r.Record {
+		rep.Trace = newTrace(w, r.threads)
+	}
+
 	before, after := &r.cost[0], &r.cost[1]
 	n := after.messages - before.messages
 	rep.Generator = loopReport(r.loops(), before.generator, after.generator, n)
 	if r.server != nil {
 		s := loopReport(r.server.Loops(), before.server, after.server, n)
 		rep.Server = &s
+		rep.Policy, rep.Workers = r.Config.Server.Dispatch.String(), r.Config.Server.Workers
 	}
 	rep.AllocsPerMessage = float64(after.mallocs-before.mallocs) / float64(max(n, 1))
 	return rep
 }
 
 // WriteJSON writes the report as one indented JSON object to a file.
-func (r *Report) WriteJSON(file string) error {
-	b, err := json.MarshalIndent(r, "", "  ")
+func (r *Report) WriteJSON(file string) error { return writeJSON(file, r) }
+
+func writeJSON(file string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
@@ -143,7 +181,11 @@ func (r *Report) WriteText(w io.Writer) error {
 	line("", "governor %s; mitigations: %s", known(e.Governor), known(e.Mitigations))
 	line("program", "kcm %s, %s, GOMAXPROCS %d", known(e.Version), e.Go, e.GOMAXPROCS)
 	if r.Server != nil {
-		line("server", "%s, listening on %s", r.Server.Placement, r.Target)
+		who := r.Policy
+		if r.Workers > 0 {
+			who = fmt.Sprintf("%s to %d workers", who, r.Workers)
+		}
+		line("server", "%s, %s, listening on %s", r.Server.Placement, who, r.Target)
 	} else {
 		line("server", "%s", r.Target)
 	}
@@ -155,7 +197,13 @@ func (r *Report) WriteText(w io.Writer) error {
 	if r.Rate > 0 {
 		load = fmt.Sprintf("%.0f messages/s in all, %s (open loop), seed %d", r.Rate, r.Arrival, r.Seed)
 	}
+	if !r.Order {
+		load += ", replies in any order"
+	}
 	line("load", "%d connections, %s bytes, %s", r.Conns, r.Size, load)
+	if len(r.Classes) > 0 {
+		line("service", "%s, mode %s", r.Service, r.ServiceMode)
+	}
 	b.WriteByte('\n')
 
 	line("messages", "%d in %.3f s (%d with %.3f s of warm-up)", r.Messages, r.Seconds, r.MessagesTotal, r.WarmupSeconds)
@@ -166,14 +214,18 @@ func (r *Report) WriteText(w io.Writer) error {
 	line("generator", "%s", r.Generator.usage())
 	line("memory", "%.4f heap allocations per message", r.AllocsPerMessage)
 	b.WriteByte('\n')
-	fmt.Fprintf(&b, "%-11s %9s %9s %9s %9s %9s %9s %9s\n", "µs", "p50", "p90", "p99", "p99.9", "p99.99", "max", "mean")
+	fmt.Fprintf(&b, "%-11s %s\n", "µs", quantileColumns)
 	row := func(name string, q *Quantiles) {
 		if q != nil {
-			fmt.Fprintf(&b, "%-11s %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f %9.1f\n", name,
-				q.P50, q.P90, q.P99, q.P999, q.P9999, q.Max, q.Mean)
+			fmt.Fprintf(&b, "%-11s %s\n", name, q.columns())
 		}
 	}
 	row("latency", &r.Latency)
+	if len(r.Classes) > 1 {
+		for i := range r.Classes {
+			row("  "+r.Classes[i].Name, &r.Classes[i].Latency)
+		}
+	}
 	row("from send", r.LatencyActual)
 	row("lateness", r.Lateness)
 	if r.OutOfRange > 0 {

@@ -15,7 +15,8 @@ import (
 type Config struct {
 	Workload
 	// Target is where the server listens, host:port or unix:/path. When empty a
-	// Server with the options of Server runs in this process.
+	// Server with the options of Server runs in this process; it does the work of
+	// the Workload's Service if that has any.
 	Target string
 	Server ServerOptions
 	// Threads is the number of generator loops, 1 when zero; Backend is theirs.
@@ -27,6 +28,9 @@ type Config struct {
 	Pin bool
 	// Drain is how long missing replies are waited for, 5 s when zero.
 	Drain time.Duration
+	// Record keeps 24 bytes for each measured message and has them in the Report, as
+	// its Trace.
+	Record bool
 	// Progress, if not nil, is called every second.
 	Progress func(Progress)
 }
@@ -60,7 +64,17 @@ func (c *Config) Check() error {
 	if limit := c.Server.MaxMessage; limit > 0 && c.Size.Max > limit || limit == 0 && c.Size.Max > DefaultMaxMessage {
 		return &OptionError{"size", c.Size, "at most max-message"}
 	}
-	return c.Server.Check()
+	o := c.serverOptions()
+	return o.Check()
+}
+
+// serverOptions returns those of the embedded server.
+func (c *Config) serverOptions() ServerOptions {
+	o := c.Server
+	if !c.Workload.Service.None() {
+		o.Work = WorkMessage
+	}
+	return o
 }
 
 // Run does one run and reports it. The error says why a run could not begin, in
@@ -123,7 +137,7 @@ func (r *run) begin(ctx context.Context) error {
 	loops := 0
 	r.address = r.Target
 	if r.Target == "" {
-		o := r.Server
+		o := r.serverOptions()
 		if o.Loops == 0 {
 			o.Loops = r.serverLoops()
 		}
@@ -143,6 +157,9 @@ func (r *run) begin(ctx context.Context) error {
 		g, err := newGenerator(&r.Workload, i, r.Threads, r.Backend, cpu, r.ended)
 		if err != nil {
 			return err
+		}
+		if r.Record {
+			g.recorder = newRecorder(&r.Workload, len(g.conns))
 		}
 		r.threads = append(r.threads, g)
 	}

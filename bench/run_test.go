@@ -69,6 +69,21 @@ func succeed(t *testing.T, c Config) *Report {
 	return rep
 }
 
+// fail is Run of what goes wrong after so many right replies; on a busy machine a short
+// run may end before.
+func fail(t *testing.T, c Config, replies int64) (*Report, error) {
+	t.Helper()
+	rep, err := Run(t.Context(), c)
+	for err == nil && rep.MessagesTotal < replies && c.Duration < 5*time.Second {
+		c.Duration *= 4
+		rep, err = Run(t.Context(), c)
+	}
+	if rep == nil {
+		t.Fatal(err)
+	}
+	return rep, err
+}
+
 func TestRunAgainstItsOwnServer(t *testing.T) {
 	each(t, func(t *testing.T, b ring.Backend) {
 		for name, change := range map[string]func(*Config){
@@ -82,6 +97,11 @@ func TestRunAgainstItsOwnServer(t *testing.T) {
 			"fixed":     func(c *Config) { c.Rate = 2000 },
 			"poisson":   func(c *Config) { c.Rate, c.Arrival, c.Threads = 2000, Poisson, 2 },
 			"service":   func(c *Config) { c.Server.Service = 100 * time.Microsecond },
+			"carried":   func(c *Config) { c.Service = Service{Time: 100 * time.Microsecond} },
+			"any order": func(c *Config) { c.Unordered, c.Size = true, Sizes{8, 20000} },
+			"13 bytes": func(c *Config) {
+				c.Unordered, c.Rate, c.Size, c.Service = true, 2000, Sizes{13, 13}, Service{Shape: Exponential, Time: 2 * time.Microsecond}
+			},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -99,7 +119,7 @@ func TestRunAgainstItsOwnServer(t *testing.T) {
 				if name == "fixed" && rep.Messages != 120 {
 					t.Errorf("%d messages of 2000/s in 60 ms", rep.Messages)
 				}
-				if c.Server.Service > 0 && rep.Latency.P50 < 100 {
+				if (c.Server.Service > 0 || name == "carried") && rep.Latency.P50 < 100 {
 					t.Errorf("100 us of service, p50 is %v us", rep.Latency.P50)
 				}
 			})
@@ -112,16 +132,23 @@ func TestZeroAllocations(t *testing.T) {
 		t.Skip("checks of this build allocate")
 	}
 	each(t, func(t *testing.T, b ring.Backend) {
-		for name, size := range map[string]Sizes{"64": {64, 64}, "0-8KiB": {0, 8 << 10}} {
+		for name, change := range map[string]func(*Config){
+			"64":     func(c *Config) {},
+			"0-8KiB": func(c *Config) { c.Size = Sizes{0, 8 << 10} },
+			"work": func(c *Config) {
+				c.Unordered, c.Record, c.Service = true, true, Service{Bimodal, time.Microsecond, 2 * time.Microsecond, 10}
+			},
+		} {
 			for _, rate := range []float64{0, 20_000} {
 				c := short("")
 				c.Backend, c.Server.Backend = b, b
-				c.Size, c.Rate = size, rate
-				c.Depth, c.Warmup, c.Duration = 16, 20*time.Millisecond, 80*time.Millisecond
+				c.Rate = rate
+				change(&c)
+				c.Depth, c.Warmup, c.Duration = 16, 10*time.Millisecond, 50*time.Millisecond
 				rep := succeed(t, c)
 				// Taking costs allocates some dozens of objects in all.
 				if n := rep.AllocsPerMessage * float64(rep.Messages); n > 200+float64(rep.Messages)/100 || rep.Messages < 400 {
-					t.Errorf("size %s, rate %v: %.0f allocations for %d messages", name, rate, n, rep.Messages)
+					t.Errorf("%s, rate %v: %.0f allocations for %d messages", name, rate, n, rep.Messages)
 				}
 			}
 		}
@@ -310,10 +337,7 @@ func TestRunCatchesWrongServers(t *testing.T) {
 			if c.change != nil {
 				c.change(&cfg)
 			}
-			rep, err := Run(t.Context(), cfg)
-			if rep == nil {
-				t.Fatal(err)
-			}
+			rep, err := fail(t, cfg, 20)
 			got := counts{rep.Lost, rep.Corrupt, rep.Duplicate, rep.Broken}
 			if got != c.want || rep.Errors != got.lost+got.corrupt+got.duplicate+got.broken {
 				t.Errorf("counted %+v, errors %d, want %+v", got, rep.Errors, c.want)
@@ -440,7 +464,7 @@ func TestRunEndedByItsContext(t *testing.T) {
 }
 
 func TestReportJSON(t *testing.T) {
-	rep := &Report{Lateness: &Quantiles{}, LatencyActual: &Quantiles{}, Server: &LoopReport{}, Failure: "x"}
+	rep := &Report{Lateness: &Quantiles{}, LatencyActual: &Quantiles{}, Server: &LoopReport{}, Failure: "x", Classes: []ClassReport{{}}}
 	b, err := json.Marshal(rep)
 	if err != nil {
 		t.Fatal(err)
@@ -458,7 +482,11 @@ func TestReportJSON(t *testing.T) {
 	}
 	has(got, "report", `schema messages messages_total seconds messages_per_second mb_per_second errors lost
 		unsent corrupt duplicate broken failure latency_us latency_actual_us lateness_us out_of_range conns depth
-		size rate arrival seed warmup_seconds frame target env server generator allocs_per_message`)
+		size rate arrival seed warmup_seconds frame target env server generator allocs_per_message
+		classes service service_mode order`)
+	class := got["classes"].([]any)[0].(map[string]any)
+	has(class, "class", "name service_us share messages latency_us")
+	has(class["latency_us"].(map[string]any), "class", "p50 p90 p99 p99_9 p99_99 max mean")
 	for _, name := range []string{"latency_us", "latency_actual_us", "lateness_us"} {
 		has(got[name].(map[string]any), name, "p50 p90 p99 p99_9 p99_99 max mean")
 	}

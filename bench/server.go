@@ -23,7 +23,12 @@ type ServerOptions struct {
 	Pin        bool          // each loop to a core of its own
 	Spin       time.Duration // longest time a loop looks for work before it sleeps
 	MaxMessage int           // largest payload; 0: 16 MiB
-	Service    time.Duration // time a loop works on each message before it answers
+	Dispatch   Dispatch      // who handles messages
+	Workers    int           // their number, unless Dispatch is Inline
+	PinWorkers bool          // each worker to a CPU of its own
+	Unordered  bool          // workers may handle messages of a connection at the same time, and answer in any order
+	Work       Work          // what is done with a message before it is answered
+	Service    time.Duration // time to work on each message, WorkFixed only
 }
 
 // DefaultMaxMessage is the largest payload a Server takes unless told otherwise.
@@ -38,8 +43,18 @@ func (o *ServerOptions) Check() error {
 		return &OptionError{"spin", o.Spin, "a time, or 0"}
 	case o.MaxMessage < 0 || o.MaxMessage > MaxSize:
 		return &OptionError{"max-message", o.MaxMessage, fmt.Sprintf("up to %d bytes", MaxSize)}
+	case o.Dispatch > FIFO:
+		return &OptionError{"policy", o.Dispatch, "inline, idle or fifo"}
+	case o.Dispatch == Inline && o.Workers != 0:
+		return &OptionError{"workers", o.Workers, "none with the policy inline"}
+	case o.Dispatch != Inline && o.Workers < 1:
+		return &OptionError{"workers", o.Workers, fmt.Sprintf("at least 1 with the policy %v", o.Dispatch)}
+	case o.Work > WorkMessage:
+		return &OptionError{"work", o.Work, "fixed or message"}
 	case o.Service < 0:
 		return &OptionError{"service", o.Service, "a time, or 0"}
+	case o.Service > 0 && o.Work == WorkMessage:
+		return &OptionError{"service", o.Service, "0, for the messages say how long"}
 	}
 	return nil
 }
@@ -67,8 +82,8 @@ func joinAddress(a net.Addr) string {
 	return a.String()
 }
 
-// Server answers every message with itself. No byte is copied: the reply is the
-// received message.
+// Server answers every message with itself, after the work its options ask for. No
+// byte is copied: the reply is the received message.
 type Server struct {
 	mux     *mux.Mux
 	addr    net.Addr
@@ -90,19 +105,27 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if o.MaxMessage == 0 {
 		o.MaxMessage = DefaultMaxMessage
 	}
-	m, err := mux.New(mux.Options{
+	mo := mux.Options{
 		Format:     strparser.Length32,
 		MaxMessage: lengthBytes + o.MaxMessage,
 		Loops:      o.Loops,
 		Pin:        o.Pin,
+		PinWorkers: o.PinWorkers,
 		Ring:       ring.Options{Backend: o.Backend, Spin: o.Spin},
-	})
+	}
+	if o.Dispatch == FIFO {
+		mo.Policy = mux.FIFO
+	}
+	if o.Unordered {
+		mo.FlowCap = -1
+	}
+	m, err := mux.New(mo)
 	if err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
-	m.Handle(echo)
-	if o.Service > 0 {
-		m.Handle(busyEcho(o.Service))
+	if err := o.handle(m); err != nil {
+		_ = m.Close() // err says more
+		return nil, fmt.Errorf("server: %w", err)
 	}
 	ln, err := net.Listen(network, address)
 	if err != nil {
@@ -114,19 +137,32 @@ func NewServer(o ServerOptions) (*Server, error) {
 	return s, nil
 }
 
+// handle says who handles the messages of m, and how.
+func (o *ServerOptions) handle(m *mux.Mux) error {
+	work := o.worker()
+	if o.Dispatch == Inline {
+		m.Handle(echo)
+		if work != nil {
+			m.Handle(func(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {
+				work(msg)
+				return echo(from, msg)
+			})
+		}
+		return nil
+	}
+	_, err := m.Workers(o.Workers, func(r *mux.Received) mux.Verdict {
+		if work != nil {
+			work(r.Msg)
+		}
+		r.Reply(r.Msg)
+		return mux.Done
+	})
+	return err
+}
+
 func echo(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {
 	from.Send(msg)
 	return mux.Done
-}
-
-// busyEcho works for d on each message, as a handler does that computes.
-func busyEcho(d time.Duration) mux.Handler {
-	return func(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {
-		for start := time.Now(); time.Since(start) < d; {
-		}
-		from.Send(msg)
-		return mux.Done
-	}
 }
 
 // Addr returns where the server listens: host:port or unix:/path.

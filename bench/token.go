@@ -11,16 +11,19 @@ import (
 
 // A message on the wire, and what its bytes say:
 //
-//	| length, 4 | number, 8             | pattern, size-8                 |
-//	| of the    | connection << 40 |    | pattern[number%8:][:size-8]     |
-//	| payload   | position on it        |                                 |
+//	| length, 4 | work, 5  | number, 8             | pattern, the rest       |
+//	| of the    | if any   | connection << 40 |    | pattern[number%8:]      |
+//	| payload   | is asked | position on it        |                         |
 //
-// A payload of less than 8 bytes has no number and is pattern only; then the order
-// of replies alone tells messages apart. The size follows from the number too, so
-// number says all there is to know about a message and nothing is stored for it.
+// Work is there if the Workload has a Service (see service.go); the payload is 13
+// bytes then, or more. Else a payload of less than 8 bytes has no number and is
+// pattern only, so the order of replies alone tells messages apart. Size and service
+// time follow from the number too, so number says all there is to know about a
+// message and nothing is stored for it.
 const (
 	lengthBytes = 4
 	numberBytes = 8
+	headBytes   = lengthBytes + workBytes + numberBytes // the longest head
 	seqBits     = 40
 	slides      = 8 // positions at which a tail may begin in the pattern
 )
@@ -29,7 +32,19 @@ const (
 type contents struct {
 	sizes   Sizes
 	seed    uint64
+	service Service
+	mode    Mode
+	work    int // bytes that say the work: workBytes, or 0
 	pattern []byte
+}
+
+// newContents leaves the pattern to the caller.
+func newContents(w *Workload) contents {
+	c := contents{sizes: w.Size, seed: w.Seed, service: w.Service, mode: w.Mode}
+	if !w.Service.None() {
+		c.work = workBytes
+	}
+	return c
 }
 
 func firstNumber(conn int) uint64 { return uint64(conn) << seqBits }
@@ -63,36 +78,52 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// head writes length and, if it fits in, number, and returns how many bytes that
-// was.
-func (c *contents) head(b *[lengthBytes + numberBytes]byte, number uint64, size int) int {
-	binary.BigEndian.PutUint32(b[:], uint32(size))
+// headLen returns how many bytes of a message come before the tail.
+func (c *contents) headLen(size int) int {
 	if size < numberBytes {
 		return lengthBytes
 	}
-	binary.LittleEndian.PutUint64(b[lengthBytes:], number)
-	return lengthBytes + numberBytes
+	return lengthBytes + c.work + numberBytes
 }
 
-// tail returns the rest of the message, and where it begins in the pattern.
-func (c *contents) tail(number uint64, size int) (off int, b []byte) {
-	if size >= numberBytes {
-		size -= numberBytes
+// head writes what comes before the tail: the length, the work if any is asked for,
+// the number if it fits in. It returns how many bytes that was.
+func (c *contents) head(b []byte, number uint64, size int) int {
+	binary.BigEndian.PutUint32(b, uint32(size))
+	if size < numberBytes {
+		return lengthBytes
 	}
+	if c.work == 0 {
+		binary.LittleEndian.PutUint64(b[lengthBytes:], number)
+		return lengthBytes + numberBytes
+	}
+	d, _ := c.service.draw(c.seed, number)
+	putWork(b[lengthBytes:], d, c.mode.sleeps(d))
+	binary.LittleEndian.PutUint64(b[lengthBytes+workBytes:], number)
+	return headBytes
+}
+
+// tail returns the rest of the message, size bytes, and where it begins in the
+// pattern.
+func (c *contents) tail(number uint64, size int) (off int, b []byte) {
 	off = int(number % slides)
 	return off, c.pattern[off : off+size]
 }
 
+// class returns the class of message number.
+func (c *contents) class(number uint64) int {
+	if c.service.Shape != Bimodal {
+		return 0
+	}
+	_, class := c.service.draw(c.seed, number)
+	return class
+}
+
 // put writes a whole message of a payload of size bytes to b.
 func (c *contents) put(b []byte, number uint64, size int) {
-	binary.BigEndian.PutUint32(b, uint32(size))
-	b = b[lengthBytes:]
-	if size >= numberBytes {
-		binary.LittleEndian.PutUint64(b, number)
-		b = b[numberBytes:]
-	}
-	_, tail := c.tail(number, size)
-	copy(b, tail)
+	n := c.head(b, number, size)
+	_, tail := c.tail(number, lengthBytes+size-n)
+	copy(b[n:], tail)
 }
 
 // matches reports whether a received message is message number, to the last byte.
@@ -101,9 +132,9 @@ func (c *contents) matches(msg *sgmsg.Message, number uint64) bool {
 	if msg.Len() != lengthBytes+size {
 		return false
 	}
-	var head [lengthBytes + numberBytes]byte
-	n := c.head(&head, number, size)
-	_, tail := c.tail(number, size)
+	var head [headBytes]byte
+	n := c.head(head[:], number, size)
+	_, tail := c.tail(number, lengthBytes+size-n)
 	off := 0
 	for i := range msg.Used() {
 		b := msg.Elem(i).Bytes()
@@ -127,9 +158,9 @@ func (c *contents) matches(msg *sgmsg.Message, number uint64) bool {
 }
 
 // numberOf returns the number a message claims to have.
-func numberOf(msg *sgmsg.Message) (number uint64, ok bool) {
+func (c *contents) numberOf(msg *sgmsg.Message) (number uint64, ok bool) {
 	var b [numberBytes]byte
-	if msg.CopyTo(b[:], lengthBytes) < numberBytes {
+	if msg.CopyTo(b[:], lengthBytes+c.work) < numberBytes {
 		return 0, false
 	}
 	return binary.LittleEndian.Uint64(b[:]), true

@@ -1,7 +1,9 @@
 package bench
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/kcm-go/kcm/sgmsg"
 )
@@ -27,27 +29,43 @@ func build(t *testing.T, al sgmsg.Allocator, c *contents, number uint64, chunk i
 	return m
 }
 
-func newContents(s Sizes) *contents {
-	c := &contents{sizes: s, seed: 1, pattern: make([]byte, patternBytes(s))}
+// filled returns the contents of w, with a pattern.
+func filled(w Workload) *contents {
+	c := newContents(&w)
+	c.pattern = make([]byte, patternBytes(w.Size))
 	fillPattern(c.pattern)
-	return c
+	return &c
+}
+
+// workloads returns one of messages of size bytes, and if they are long enough one of
+// messages that carry work too.
+func workloads(size int) []Workload {
+	w := Workload{Size: Sizes{size, size}, Seed: 1}
+	all := []Workload{w}
+	if size >= workBytes+numberBytes {
+		w.Service = Service{Shape: Exponential, Time: 50 * time.Microsecond}
+		all = append(all, w)
+	}
+	return all
 }
 
 func TestMatchesWhateverTheChunks(t *testing.T) {
 	al := sgmsg.NewHeap(1 << 20)
 	for size := range 80 {
-		c := newContents(Sizes{size, size})
-		for _, chunk := range []int{1, 3, 4, 11, 12, 13, 1000} {
-			for number := range uint64(10) {
-				number += firstNumber(3)
-				m := build(t, al, c, number, chunk, nil)
-				if !c.matches(m, number) {
-					t.Fatalf("size %d in chunks of %d: not recognized", size, chunk)
+		for _, w := range workloads(size) {
+			c := filled(w)
+			for _, chunk := range []int{1, 3, 4, 11, 12, 13, 17, 1000} {
+				for number := range uint64(10) {
+					number += firstNumber(3)
+					m := build(t, al, c, number, chunk, nil)
+					if !c.matches(m, number) {
+						t.Fatalf("size %d in chunks of %d, service %s: not recognized", size, chunk, w.Service)
+					}
+					if n, ok := c.numberOf(m); ok != (size >= numberBytes) || ok && n != number {
+						t.Fatalf("size %d, service %s: number %d, %v", size, w.Service, n, ok)
+					}
+					m.Release()
 				}
-				if n, ok := numberOf(m); ok != (size >= numberBytes) || ok && n != number {
-					t.Fatalf("size %d: number %d, %v", size, n, ok)
-				}
-				m.Release()
 			}
 		}
 	}
@@ -56,23 +74,47 @@ func TestMatchesWhateverTheChunks(t *testing.T) {
 // Every single changed byte must be noticed, in one chunk and in several.
 func TestMatchesNoticesEveryByte(t *testing.T) {
 	al := sgmsg.NewHeap(1 << 20)
-	for _, size := range []int{0, 1, 7, 8, 9, 64} {
-		c := newContents(Sizes{size, size})
-		for _, chunk := range []int{5, 1000} {
-			for i := range lengthBytes + size {
-				m := build(t, al, c, 5, chunk, func(b []byte) { b[i] ^= 1 })
-				if c.matches(m, 5) {
-					t.Errorf("size %d in chunks of %d: a change of byte %d went unnoticed", size, chunk, i)
+	for _, size := range []int{0, 1, 7, 8, 9, 13, 64} {
+		for _, w := range workloads(size) {
+			c := filled(w)
+			for _, chunk := range []int{5, 1000} {
+				for i := range lengthBytes + size {
+					m := build(t, al, c, 5, chunk, func(b []byte) { b[i] ^= 1 })
+					if c.matches(m, 5) {
+						t.Errorf("size %d in chunks of %d, service %s: a change of byte %d went unnoticed", size, chunk, w.Service, i)
+					}
+					m.Release()
 				}
-				m.Release()
 			}
+		}
+	}
+}
+
+// The bytes are fixed: servers of other programs read them.
+func TestWorkOnTheWire(t *testing.T) {
+	for _, c := range []struct {
+		time time.Duration
+		mode Mode
+		want string
+	}{
+		{time.Microsecond, ModeAuto, "0000000d 00000001 00 0500000000000000"},
+		{99 * time.Microsecond, ModeAuto, "0000000d 00000063 00 0500000000000000"},
+		{100 * time.Microsecond, ModeAuto, "0000000d 00000064 01 0500000000000000"},
+		{10 * time.Microsecond, ModeSleep, "0000000d 0000000a 01 0500000000000000"},
+		{MaxService, ModeSpin, "0000000d 03938700 00 0500000000000000"},
+	} {
+		w := &Workload{Size: Sizes{13, 13}, Service: Service{Time: c.time}, Mode: c.mode}
+		var b [4 + 13]byte
+		filled(*w).put(b[:], 5, 13)
+		if got := fmt.Sprintf("%x %x %x %x", b[:4], b[4:8], b[8:9], b[9:]); got != c.want {
+			t.Errorf("%s, %s: %s, want %s", c.time, c.mode, got, c.want)
 		}
 	}
 }
 
 func TestMatchesTellsMessagesApart(t *testing.T) {
 	al := sgmsg.NewHeap(1 << 20)
-	c := newContents(Sizes{0, 100})
+	c := filled(Workload{Size: Sizes{0, 100}, Seed: 1})
 	sizes := map[int]bool{}
 	for number := range uint64(2000) {
 		sizes[c.size(number)] = true

@@ -31,8 +31,17 @@ type Workload struct {
 	// that. A message belongs to where its intended time lies (in a closed loop
 	// the time it was sent).
 	Duration, Warmup time.Duration
-	// Seed determines sizes and Poisson arrivals.
+	// Seed determines sizes, service times and Poisson arrivals.
 	Seed uint64
+	// Service is how long the server is to work on each message, which the message
+	// tells it. The zero Service asks for no work.
+	Service Service
+	// Mode is how the server passes the service time.
+	Mode Mode
+	// Unordered lets the replies of a connection come in any order. A message may
+	// then be overtaken by as many as its connection's window has room for (see
+	// window.go); it must be answered before the connection goes on.
+	Unordered bool
 }
 
 // Limits of a Workload.
@@ -61,6 +70,10 @@ func (w *Workload) Check() error {
 		return &OptionError{"depth", w.Depth, fmt.Sprintf("1 to %d", MaxDepth)}
 	case w.Size.Min < 0 || w.Size.Max < w.Size.Min || w.Size.Max > MaxSize:
 		return &OptionError{"size", w.Size, fmt.Sprintf("0 to %d bytes", MaxSize)}
+	case !w.Service.None() && w.Size.Min < workBytes+numberBytes:
+		return &OptionError{"size", w.Size, fmt.Sprintf("at least %d bytes, for service time and number", workBytes+numberBytes)}
+	case w.Unordered && w.Size.Min < numberBytes:
+		return &OptionError{"size", w.Size, fmt.Sprintf("at least %d bytes, for the number that finds a reply out of order", numberBytes)}
 	case !(w.Rate >= 0 && w.Rate <= 1e9):
 		return &OptionError{"rate", w.Rate, "0 to 1e9 messages per second"}
 	case w.Arrival > Poisson:
@@ -69,6 +82,11 @@ func (w *Workload) Check() error {
 		return &OptionError{"duration", w.Duration, "a positive time"}
 	case w.Warmup < 0:
 		return &OptionError{"warmup", w.Warmup, "a time, or 0"}
+	case w.Mode > ModeSleep:
+		return &OptionError{"service-mode", w.Mode, "auto, spin or sleep"}
+	}
+	if want := w.Service.problem(); want != "" {
+		return &OptionError{"service", w.Service, want}
 	}
 	return nil
 }

@@ -56,18 +56,28 @@ func TestCheckNamesTheOption(t *testing.T) {
 	if err := w.Check(); err != nil {
 		t.Fatal(err)
 	}
+	w.Size, w.Service, w.Unordered = Sizes{13, 64}, Service{Time: time.Millisecond}, true
+	if err := w.Check(); err != nil {
+		t.Fatal(err)
+	}
 	for name, spoil := range map[string]func(*Workload){
 		"conns":    func(w *Workload) { w.Conns = 0 },
 		"depth":    func(w *Workload) { w.Depth = MaxDepth + 1 },
 		"size":     func(w *Workload) { w.Size.Max = MaxSize + 1 },
+		"size ":    func(w *Workload) { w.Size, w.Service = Sizes{12, 64}, Service{Time: time.Millisecond} },
+		"size  ":   func(w *Workload) { w.Size, w.Unordered = Sizes{7, 64}, true },
 		"rate":     func(w *Workload) { w.Rate = -1 },
 		"arrival":  func(w *Workload) { w.Arrival = 2 },
 		"duration": func(w *Workload) { w.Duration = 0 },
 		"warmup":   func(w *Workload) { w.Warmup = -1 },
+		"service":  func(w *Workload) { w.Service.Time = time.Nanosecond },
+
+		"service-mode": func(w *Workload) { w.Mode = ModeSleep + 1 },
 	} {
 		w := good()
 		spoil(&w)
 		err := w.Check()
+		name = strings.TrimSpace(name)
 		var o *OptionError
 		if !errors.As(err, &o) || o.Option != name || !strings.HasPrefix(err.Error(), name+" ") {
 			t.Errorf("%s: %v", name, err)
@@ -79,11 +89,13 @@ func TestCheckNamesTheOption(t *testing.T) {
 		"loops":       {Workload: good(), Server: ServerOptions{Loops: -1}},
 		"spin":        {Workload: good(), Server: ServerOptions{Spin: -1}},
 		"service":     {Workload: good(), Server: ServerOptions{Service: -1}},
+		"service ":    {Workload: good(), Server: ServerOptions{Service: 1, Work: WorkMessage}},
+		"work":        {Workload: good(), Server: ServerOptions{Work: 2}},
 		"max-message": {Workload: good(), Server: ServerOptions{MaxMessage: MaxSize + 1}},
 		"size":        {Workload: good(), Server: ServerOptions{MaxMessage: 63}},
 	} {
 		var o *OptionError
-		if err := c.Check(); !errors.As(err, &o) || o.Option != name {
+		if err := c.Check(); !errors.As(err, &o) || o.Option != strings.TrimSpace(name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -3,6 +3,7 @@
 //
 //	kcmbench run [flags]     send, check and time messages; the default
 //	kcmbench serve [flags]   run the echo server alone
+//	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 //	kcmbench probe [-json]   say what this machine offers
 //
 // Without a target, run starts an echo server in its own process, so
@@ -17,6 +18,28 @@
 // A message is a 4-byte big-endian length of the payload, then the payload (len32).
 // The server answers each message with itself, and run compares the reply with what
 // was sent, to the last byte. Package bench says how load is made and time taken.
+//
+// # Service times
+//
+// With run -service each message carries the time the server is to work on it, drawn
+// from a distribution: 10us, bimodal:10us,2ms,1% (1 % of the messages take 2 ms) or
+// exp:10us (exponential, of that mean). The payload then begins with
+//
+//	bytes 0-3   service time in microseconds, big endian
+//	byte 4      0: compute for so long (spin), 1: wait for so long (sleep)
+//
+// and has 13 bytes or more. -service-mode says which; auto spins below 100us and sleeps
+// from there on. The server that run starts does the work, and so does serve -work
+// message. A server that answers quick messages before slow ones that came first needs
+// run -order=false: replies are then found by their number, and as strictly checked.
+// Latency is reported by class, the quick and the slow, as well as over all.
+//
+// Run -record FILE writes a line for each measured message, and ideal says how long such
+// a load waits and takes on a number of workers if nothing but the work takes time, from
+// the same flags or the record:
+//
+//	kcmbench run -conns 32 -rate 30000 -arrival poisson -service bimodal:10us,2ms,1% -order=false
+//	kcmbench ideal -conns 32 -rate 30000 -arrival poisson -service bimodal:10us,2ms,1% -workers 4
 //
 // # Output
 //
@@ -43,16 +66,34 @@
 //	                             the intended time (open loop) or sending (closed loop)
 //	latency_actual_us            the same, from the time of sending; open loop only
 //	lateness_us                  the same, sending after the intended time; open loop only
+//	classes                      with -service: [{name, service_us, share, messages,
+//	                             latency_us}], by service time; share is that of the
+//	                             distribution, service_us a mean if exponential
 //	out_of_range                 times over a minute, which count as a minute
 //	conns depth size rate        as given; size is a number or "MIN-MAX"
 //	arrival seed frame target
-//	warmup_seconds
+//	warmup_seconds service
+//	service_mode order
 //	env                          kernel cpu cpus cores quota governor mitigations go
 //	                             gomaxprocs gogc version
 //	server, generator            backend (in force) loops cpus notes cpu_ns_per_message
 //	                             syscalls_per_message turns_per_message
 //	                             sleeps_per_message; server only when embedded
+//	policy, workers              who handled messages; only when the server is embedded
 //	allocs_per_message           heap allocations of the process while measuring
+//
+// The record of run is CSV: intended_ns, from the start of the run; service_ns; class,
+// its name; conn, from 0; latency_ns, from the intended time.
+//
+// The JSON of ideal, written with ideal -json FILE, is one object, bench.IdealReport:
+//
+//	schema                       1
+//	workers, messages            servers of the queue; messages of the measured time
+//	load                         work that arrives, of what the workers can do
+//	disciplines                  [{discipline, utilisation, waiting_us, sojourn_us, classes}]
+//	classes                      [{name, messages, waiting_us, sojourn_us}]
+//	waiting_us                   until work begins; fcfs only
+//	sojourn_us                   until work ends
 //
 // # Exit status
 //

@@ -100,17 +100,29 @@ func only(word string) flag.Value {
 
 // serverFlags are those of serve that run has too, for its embedded server; the
 // rest (-backend, -pin, -frame) mean more there.
-var serverFlags = []string{"listen", "loops", "policy", "spin", "max-message", "service"}
+var serverFlags = []string{"listen", "loops", "policy", "workers", "pin-workers", "spin", "max-message"}
 
 // defineServer defines serverFlags.
 func defineServer(f *flag.FlagSet, o *bench.ServerOptions, listen string) {
 	f.StringVar(&o.Listen, "listen", listen, "where to listen: `host:port or unix:/path`")
 	f.IntVar(&o.Loops, "loops", 0, "loops of the server; 0: one per physical core, leaving some for others")
-	f.Var(only("inline"), "policy", "who handles messages: inline, the connection's loop")
+	f.Var(text[bench.Dispatch]{&o.Dispatch, bench.ParseDispatch, bench.Dispatch.String}, "policy",
+		"who handles messages: `inline, idle or fifo`: the connection's loop, the first worker that is idle, or workers by turns as the kernel has it; idle when there are -workers")
+	f.IntVar(&o.Workers, "workers", 0, "number of workers")
+	f.BoolVar(&o.PinWorkers, "pin-workers", false, "pin each worker to a CPU of its own, behind the loops")
 	f.DurationVar(&o.Spin, "spin", 0, "longest time a loop of the server looks for work before it sleeps")
 	o.MaxMessage = bench.DefaultMaxMessage
 	f.Var(text[int]{&o.MaxMessage, bench.ParseBytes, printBytes}, "max-message", "largest payload the server takes, in `bytes`, KiB or MiB")
-	f.DurationVar(&o.Service, "service", 0, "time the server works on each message before it answers")
+}
+
+// dispatchFlags completes what the flags say about dispatching: workers alone mean
+// the policy idle.
+func dispatchFlags(f *flag.FlagSet, o *bench.ServerOptions) {
+	policy := false
+	f.Visit(func(set *flag.Flag) { policy = policy || set.Name == "policy" })
+	if !policy && o.Workers > 0 {
+		o.Dispatch = bench.Idle
+	}
 }
 
 // printBytes writes a number of bytes the short way.
@@ -134,13 +146,23 @@ func checkAddress(name, address string) error {
 
 // defineLoad defines the flags of a workload.
 func defineLoad(f *flag.FlagSet, w *bench.Workload) {
-	f.IntVar(&w.Conns, "conns", 64, "connections")
+	defineArrivals(f, w)
 	f.IntVar(&w.Depth, "depth", 1, "messages in flight on each connection, closed loop")
 	w.Size = bench.Sizes{Min: 64, Max: 64}
 	f.Var(text[bench.Sizes]{&w.Size, bench.ParseSizes, bench.Sizes.String}, "size", "payload of a message, `bytes`, KiB or MiB, or a range MIN-MAX")
+	f.Var(text[bench.Mode]{&w.Mode, bench.ParseMode, bench.Mode.String}, "service-mode",
+		"how the server passes the service time: `spin, sleep or auto`, which sleeps from 100us on")
+}
+
+// defineArrivals defines the flags that say when messages come and how much work they
+// are.
+func defineArrivals(f *flag.FlagSet, w *bench.Workload) {
+	f.IntVar(&w.Conns, "conns", 64, "connections")
 	f.Float64Var(&w.Rate, "rate", 0, "messages per second over all connections, open loop; 0: closed loop")
 	f.Var(text[bench.Arrival]{&w.Arrival, bench.ParseArrival, bench.Arrival.String}, "arrival", "distances of messages in an open loop: fixed or poisson")
+	f.Var(text[bench.Service]{&w.Service, bench.ParseService, bench.Service.String}, "service",
+		"work of each message: `TIME`, bimodal:TIME,TIME,PERCENT% (that share takes the second, longer time) or exp:TIME (the mean); 0: none")
 	f.DurationVar(&w.Duration, "duration", 5*time.Second, "how long to measure")
 	f.DurationVar(&w.Warmup, "warmup", time.Second, "how long to send before that")
-	f.Uint64Var(&w.Seed, "seed", 1, "of sizes and Poisson arrivals")
+	f.Uint64Var(&w.Seed, "seed", 1, "of sizes, service times and Poisson arrivals")
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,16 +93,49 @@ func TestUsage(t *testing.T) {
 		{"-target unix:", "-target unix:: want host:port or unix:/path"},
 		{"-target 127.0.0.1:1 -loops 2", "-loops is for the server in this process"},
 		{"-listen there", "-listen there: want host:port or unix:/path"},
-		{"-policy fifo", `"fifo" for flag -policy: want inline`},
+		{"-policy sharded", `"sharded" for flag -policy: want inline, idle or fifo`},
+		{"-policy fifo", "-workers 0: want at least 1 with the policy fifo"},
+		{"-policy inline -workers 2", "-workers 2: want none with the policy inline"},
+		{"-target 127.0.0.1:1 -workers 2", "-workers is for the server in this process"},
 		{"-loops -1", "-loops -1: want 0 or more"},
 		{"-spin -1s", "-spin -1s: want"},
 		{"-max-message 1TiB", "-max-message"},
 		{"-max-message 1GiB", "-max-message 1073741824: want up to"},
-		{"-service -1s", "-service -1s: want"},
+		{"-service -1s", `"-1s" for flag -service: want whole microseconds`},
+		{"-service 10", `"10" for flag -service: want TIME, bimodal:`},
+		{"-service 1500ns", "-service: want whole microseconds, 1us to 1m0s"},
+		{"-service exp:2m", "-service: want whole microseconds, 1us to 1m0s"},
+		{"-service normal:10us", "-service: want TIME, bimodal:"},
+		{"-service bimodal:10us,2ms", "-service: want TIME, bimodal:"},
+		{"-service bimodal:2ms,10us,1%", "-service: want the longer time second"},
+		{"-service bimodal:10us,2ms,100%", "-service: want more than 0% and less than 100%"},
+		{"-service 10us -size 12", "-size 12: want at least 13 bytes"},
+		{"-service-mode wait", `"wait" for flag -service-mode: want auto, spin or sleep`},
+		{"-order=maybe", `"maybe" for -order`},
+		{"-order=false -size 7", "-size 7: want at least 8 bytes"},
+		{"-work message", "-work"},
 		{"serve -listen there", "-listen there: want host:port or unix:/path"},
 		{"serve -loops -1", "-loops -1: want 0 or more"},
-		{"serve -policy fifo", "-policy: want inline"},
+		{"serve -policy idle", "-workers 0: want at least 1 with the policy idle"},
+		{"serve -workers -1", "-workers -1: want none with the policy inline"},
 		{"serve -conns 3", "-conns"},
+		{"serve -service -1s", "-service -1s: want"},
+		{"serve -service exp:10us", "-service"},
+		{"serve -work hard", `"hard" for flag -work: want fixed or message`},
+		{"serve -work message -service 10us", "-service 10µs: want 0, for the messages say how long"},
+		{"ideal extra", `unexpected argument "extra"`},
+		{"ideal", "-rate 0: want messages per second"},
+		{"ideal -rate 1000", "-service 0: want a distribution"},
+		{"ideal -rate 1e9 -service 1us", "-rate 1e+09: want at most 20000000 messages in all"},
+		{"ideal -rate 10 -service 1us -conns 0", "-conns 0: want 1 to"},
+		{"ideal -rate 10 -service 1us -duration 0", "-duration 0s: want"},
+		{"ideal -rate 10 -service 1us -warmup -1s", "-warmup -1s: want"},
+		{"ideal -rate 10 -service 1us -arrival bursty", "-arrival: want fixed or poisson"},
+		{"ideal -rate 10 -service soon", "-service: want TIME, bimodal:"},
+		{"ideal -rate 10 -service 1us -workers 0", "-workers 0: want 1 to"},
+		{"ideal -rate 10 -service 1us -discipline lifo", `"lifo" for flag -discipline: want fcfs, ps or both`},
+		{"ideal -trace x -rate 10", "-rate is for a load of flags, which -trace replaces"},
+		{"ideal -size 64", "-size"},
 	} {
 		status, stdout, stderr := invoke(t, strings.Fields(c.args)...)
 		if status != 2 || stdout != "" {
@@ -121,6 +155,11 @@ func TestHelp(t *testing.T) {
 		{"run -h", "-max-message"},
 		{"serve -help", "-listen"},
 		{"probe -h", "-json"},
+		{"run -h", "bimodal:TIME,TIME,PERCENT%"},
+		{"run -h", "intended_ns,service_ns,class,conn,latency_ns"},
+		{"serve -h", "-work fixed"},
+		{"ideal -h", "sojourn_us"},
+		{"help", "kcmbench ideal [flags]"},
 	} {
 		status, stdout, stderr := invoke(t, strings.Fields(c.args)...)
 		if status != 0 || stderr != "" || !strings.Contains(stdout, c.want) {
@@ -160,6 +199,83 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A server of its own that works as messages say, a run against it, and the ideal of
+// that load, from the flags and from the record.
+func TestServiceTimes(t *testing.T) {
+	for _, backend := range backends(t) {
+		dir := t.TempDir()
+		out, trace, ideal := filepath.Join(dir, "out.json"), filepath.Join(dir, "trace.csv"), filepath.Join(dir, "ideal.json")
+		c := start(t, "serve", "-listen", "127.0.0.1:0", "-backend", backend, "-loops", "1", "-max-message", "64KiB", "-work", "message")
+		line, err := c.out.ReadString('\n')
+		addr, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "listening ")
+		if err != nil || !ok {
+			t.Fatalf("%s: first line %q, %v", backend, line, err)
+		}
+		load := []string{"-conns", "5", "-rate", "500", "-arrival", "poisson", "-service", "bimodal:20us,1ms,20%",
+			"-duration", "200ms", "-warmup", "0", "-seed", "3"}
+		status, stdout, stderr := invoke(t, append([]string{"run", "-target", addr, "-backend", backend, "-order=false",
+			"-service-mode", "spin", "-json", out, "-record", trace}, load...)...)
+		if status != 0 {
+			t.Fatalf("%s: status %d: %s", backend, status, stderr)
+		}
+		for _, want := range []string{"bimodal:20us,1ms,20%, mode spin", "replies in any order", "  20us ", "  1ms "} {
+			if !strings.Contains(stdout, want) {
+				t.Errorf("%s: no %q in\n%s", backend, want, stdout)
+			}
+		}
+		var rep bench.Report
+		var raw map[string]json.RawMessage
+		b, err := os.ReadFile(out)
+		if err == nil {
+			err = errors.Join(json.Unmarshal(b, &raw), json.Unmarshal(raw["classes"], &rep.Classes), json.Unmarshal(raw["messages"], &rep.Messages))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(rep.Classes) != 2 || rep.Classes[0].Messages+rep.Classes[1].Messages != rep.Messages {
+			t.Fatalf("%s: %d messages, classes %+v", backend, rep.Messages, rep.Classes)
+		}
+		for _, class := range rep.Classes {
+			if class.Messages == 0 || class.Latency.P50 < class.ServiceMicros {
+				t.Errorf("%s: %+v", backend, class)
+			}
+		}
+
+		var texts []string
+		for _, from := range [][]string{load, {"-trace", trace}} {
+			status, stdout, stderr := invoke(t, append([]string{"ideal", "-workers", "2", "-json", ideal}, from...)...)
+			if status != 0 || stderr != "" {
+				t.Fatalf("%s: status %d: %s", backend, status, stderr)
+			}
+			texts = append(texts, stdout)
+			var res bench.IdealReport
+			if b, err = os.ReadFile(ideal); err == nil {
+				err = json.Unmarshal(b, &res)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if res.Schema != 1 || res.Workers != 2 || int64(res.Messages) != rep.Messages || len(res.Disciplines) != 2 ||
+				res.Disciplines[0].Waiting == nil || res.Disciplines[1].Waiting != nil {
+				t.Errorf("%s: %s", backend, b)
+			}
+		}
+		// A record lists classes as they appear, which may be the other way round.
+		sorted := func(s string) string {
+			lines := strings.Split(s, "\n")
+			slices.Sort(lines)
+			return strings.Join(lines, "\n")
+		}
+		if sorted(texts[0]) != sorted(texts[1]) {
+			t.Errorf("%s: from the flags\n%sfrom the record\n%s", backend, texts[0], texts[1])
+		}
+		status, stdout, stderr = invoke(t, "ideal", "-trace", trace, "-discipline", "ps")
+		if status != 0 || strings.Contains(stdout, "fcfs") || !strings.Contains(stdout, "\nps ") {
+			t.Errorf("%s: status %d: %s%s", backend, status, stdout, stderr)
+		}
+	}
+}
+
 func TestRunFails(t *testing.T) {
 	// A server that closes every connection.
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -186,7 +302,10 @@ func TestRunFails(t *testing.T) {
 		{[]string{"-listen", addr}, addr},
 		{[]string{"-target", "unix:/nonexistent/socket"}, "/nonexistent/socket"},
 		{[]string{"-duration", "1ms", "-warmup", "0", "-max-message", "64KiB", "-json", "/nonexistent/file"}, "-json: open /nonexistent/file"},
+		{[]string{"-duration", "1ms", "-warmup", "0", "-max-message", "64KiB", "-record", "/nonexistent/file"}, "-record: open /nonexistent/file"},
 		{[]string{"serve", "-listen", addr}, addr},
+		{[]string{"ideal", "-trace", "/nonexistent/file"}, "-trace: open /nonexistent/file"},
+		{[]string{"ideal", "-rate", "10", "-service", "1us", "-duration", "1s", "-json", "/nonexistent/file"}, "-json: open /nonexistent/file"},
 	} {
 		status, _, stderr := invoke(t, c.args...)
 		if status != 1 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, c.want) {

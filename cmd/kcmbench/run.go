@@ -17,32 +17,47 @@ const aboutRun = `kcmbench run sends messages, checks every reply to the last by
 latency. Without -target it starts an echo server in its own process. Exit status 1
 means that the run failed or a message was lost, changed or duplicated.
 
+With -service each message says how long the server is to work on it, in the first 5
+bytes of its payload: microseconds, 4 bytes big endian, then 0 to spin or 1 to sleep.
+The server in this process does so; another one must know (kcmbench serve -work
+message).
+
+-record writes a line for each measured message that was answered, after a line of
+names: intended_ns,service_ns,class,conn,latency_ns. kcmbench ideal -trace reads it.
+
 The keys of the JSON that -json writes:
   schema (1), messages, messages_total (with warm-up), seconds, messages_per_second,
   mb_per_second, errors, lost, unsent, corrupt, duplicate, broken, failure,
   latency_us {p50, p90, p99, p99_9, p99_99, max, mean}, and in an open loop
-  latency_actual_us (from sending) and lateness_us, out_of_range, conns, depth, size,
-  rate, arrival, seed, warmup_seconds, frame, target, env {...}, server {backend, loops,
-  cpus, cpu_ns_per_message, ...} when embedded, generator {...}, allocs_per_message.
+  latency_actual_us (from sending) and lateness_us, out_of_range, classes with -service
+  [{name, service_us, share, messages, latency_us}], conns, depth, size, rate, arrival,
+  seed, warmup_seconds, service, service_mode, order, frame, target, env {...}, server
+  {backend, loops, cpus, cpu_ns_per_message, ...} when embedded, generator {...},
+  allocs_per_message.
 
 Flags:`
 
 func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c bench.Config
-	var file string
+	var file, record string
 	f := flag.NewFlagSet("run", flag.ContinueOnError)
 	f.StringVar(&c.Target, "target", "", "server to measure, `host:port or unix:/path`; empty: one in this process")
 	defineLoad(f, &c.Workload)
+	order := f.Bool("order", true, "replies of a connection must come in order; false: they may come in any")
 	f.IntVar(&c.Threads, "threads", 1, "loops of the generator")
 	backendFlag(f, &c.Backend)
 	pinFlag(f, &c.Pin)
 	frameFlag(f)
 	f.StringVar(&file, "json", "", "write the report to `file` as JSON too")
+	f.StringVar(&record, "record", "", "write what became of each measured message to `file` as CSV")
 	defineServer(f, &c.Server, "127.0.0.1:0")
 	if err := parse(f, args, stdout, aboutRun); err != nil {
 		return err
 	}
-	c.Server.Backend, c.Server.Pin = c.Backend, c.Pin
+	c.Unordered = !*order
+	c.Record = record != ""
+	c.Server.Backend, c.Server.Pin, c.Server.Unordered = c.Backend, c.Pin, c.Unordered
+	dispatchFlags(f, &c.Server)
 	if err := checkRun(f, &c); err != nil {
 		return err
 	}
@@ -65,6 +80,11 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if file != "" {
 		if e := rep.WriteJSON(file); err == nil && e != nil {
 			err = fmt.Errorf("-json: %w", e)
+		}
+	}
+	if record != "" {
+		if e := rep.Trace.WriteCSV(record); err == nil && e != nil {
+			err = fmt.Errorf("-record: %w", e)
 		}
 	}
 	return err

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"time"
 
 	"github.com/kcm-go/kcm/bench"
@@ -14,15 +16,31 @@ const aboutServe = `kcmbench serve answers every message with itself. It prints 
 accepts. SIGINT and SIGTERM make it answer what has arrived, print its counters and
 end with status 0.
 
+With -workers it gives itself one P (GOMAXPROCS) more than it has loops, at least, for a
+loop keeps its own while it sleeps; the environment variable GOMAXPROCS overrides that.
+
 Flags:`
 
 // drainTime is how long a server that was told to end waits for slow peers.
 const drainTime = 5 * time.Second
 
+// enoughProcs raises GOMAXPROCS, unless the environment sets it, so that there is a P
+// for workers while every loop keeps one.
+func enoughProcs(loops, workers int) {
+	loops = max(loops, 1)
+	if workers > 0 && os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) <= loops {
+		runtime.GOMAXPROCS(loops + 1)
+	}
+}
+
 func runServe(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	var o bench.ServerOptions
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
 	defineServer(f, &o, "127.0.0.1:7000")
+	f.Var(text[bench.Work]{&o.Work, bench.ParseWork, bench.Work.String}, "work",
+		"what to do before an answer: `fixed`, work for -service; message, what the message's first 5 payload bytes say (microseconds, 4 bytes big endian; 0 to spin, 1 to sleep)")
+	f.DurationVar(&o.Service, "service", 0, "time to work on each message before it is answered")
+	order := f.Bool("order", true, "workers handle each connection's messages one by one; false: at the same time, and answer in any order")
 	backendFlag(f, &o.Backend)
 	pinFlag(f, &o.Pin)
 	frameFlag(f)
@@ -32,6 +50,9 @@ func runServe(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	if err := checkAddress("listen", o.Listen); err != nil {
 		return err
 	}
+	o.Unordered = !*order
+	dispatchFlags(f, &o)
+	enoughProcs(o.Loops, o.Workers)
 	s, err := bench.NewServer(o)
 	if err != nil {
 		return wrongOption(err)

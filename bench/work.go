@@ -1,0 +1,93 @@
+package bench
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/kcm-go/kcm/sgmsg"
+)
+
+// Dispatch says who handles the messages of a Server.
+type Dispatch uint8
+
+const (
+	Inline Dispatch = iota // the loop of the connection
+	Idle                   // workers, by the policy mux.Idle
+	FIFO                   // workers, by the policy mux.FIFO
+)
+
+func (d Dispatch) String() string {
+	if d > FIFO {
+		return "policy " + strconv.Itoa(int(d))
+	}
+	return [...]string{"inline", "idle", "fifo"}[d]
+}
+
+// ParseDispatch is the inverse of String.
+func ParseDispatch(s string) (Dispatch, error) {
+	for d := Inline; d <= FIFO; d++ {
+		if s == d.String() {
+			return d, nil
+		}
+	}
+	return 0, fmt.Errorf("want inline, idle or fifo")
+}
+
+// Work says what a Server does with a message before it answers.
+type Work uint8
+
+const (
+	WorkFixed   Work = iota // ServerOptions.Service, for every message
+	WorkMessage             // what the message carries, see DoWork
+)
+
+func (w Work) String() string {
+	if w > WorkMessage {
+		return "work " + strconv.Itoa(int(w))
+	}
+	return [...]string{"fixed", "message"}[w]
+}
+
+// ParseWork is the inverse of String.
+func ParseWork(s string) (Work, error) {
+	for w := WorkFixed; w <= WorkMessage; w++ {
+		if s == w.String() {
+			return w, nil
+		}
+	}
+	return 0, fmt.Errorf("want fixed or message")
+}
+
+// worker returns what is to be done with each message before it is answered, nil if
+// nothing is. It may be called on any thread, and occupies it.
+func (o *ServerOptions) worker() func(*sgmsg.Message) {
+	switch d := o.Service; {
+	case o.Work == WorkMessage:
+		return DoWork
+	case d > 0:
+		return func(*sgmsg.Message) { spin(d) }
+	}
+	return nil
+}
+
+// DoWork does the work that a message of length-prefixed framing carries: bytes 0-3
+// of the payload are microseconds, big endian, byte 4 says how to pass them: 1 asleep,
+// anything else computing. A payload of less than 5 bytes carries none. The message
+// is only read.
+func DoWork(msg *sgmsg.Message) {
+	d, sleep, ok := workOf(msg)
+	switch {
+	case !ok:
+	case sleep:
+		time.Sleep(d)
+	default:
+		spin(d)
+	}
+}
+
+// spin keeps the calling thread busy for d, as a handler does that computes.
+func spin(d time.Duration) {
+	for start := time.Now(); time.Since(start) < d; {
+	}
+}
