@@ -7,8 +7,9 @@ GO        ?= go
 FUZZTIME  ?= 10s
 BENCHTIME ?= 100ms
 PEERS     ?=
+DISPATCH  ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress peers nested check
+.PHONY: help build test race invariants fuzz lint bench examples stress dispatch peers nested check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -59,6 +60,9 @@ examples: ## build and test the example programs, run the examples in the docume
 
 stress: ## the tests with the long ones (build tag stress), up to 20 minutes
 	$(GO) test -p 1 -tags stress -timeout 20m ./...
+
+dispatch: ## compare how servers hand messages to workers, about 20 minutes; DISPATCH= takes flags
+	cd bench/peers && $(GO) run ./cmd/dispatch $(DISPATCH)
 
 peers: ## compare with other echo servers, about 20 minutes; PEERS= takes flags
 	cd bench/peers && $(GO) run ./cmd/peers $(PEERS)

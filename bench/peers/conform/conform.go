@@ -77,7 +77,7 @@ func testDripped(t *testing.T, addr string, allow Allow) {
 		}
 		sent <- nil
 	}()
-	if err := receive(c, frames, nil); err != nil {
+	if err := receive(c, frames, allow, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-sent; err != nil {
@@ -127,7 +127,7 @@ func testHalfClose(t *testing.T, addr string, allow Allow) {
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(c, frames, nil); err != nil {
+	if err := receive(c, frames, allow, nil); err != nil {
 		if allow.LossAtHalfClose && ended(err) {
 			return
 		}
@@ -153,7 +153,7 @@ func testBacklog(t *testing.T, addr string, allow Allow) {
 	if err := c.CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	if err := receive(c, frames, nil); err != nil {
+	if err := receive(c, frames, allow, nil); err != nil {
 		if allow.LossAtHalfClose && ended(err) {
 			return
 		}
@@ -194,7 +194,7 @@ func testStalled(t *testing.T, addr string, allow Allow) {
 		_, err := c.Write(rest)
 		sent <- err
 	}()
-	if err := receive(bufio.NewReader(c), frames, nil); err != nil {
+	if err := receive(bufio.NewReader(c), frames, allow, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-sent; err != nil {
@@ -296,7 +296,7 @@ func exchange(c net.Conn, frames [][]byte, allow Allow, n int) error {
 		}
 		sent <- err
 	}()
-	if err := receive(c, frames, credit); err != nil {
+	if err := receive(c, frames, allow, credit); err != nil {
 		c.Close()
 		close(credit)
 		<-sent
@@ -306,7 +306,13 @@ func exchange(c net.Conn, frames [][]byte, allow Allow, n int) error {
 }
 
 // receive reads the replies to frames and puts one token into credit for each.
-func receive(c io.Reader, frames [][]byte, credit chan<- struct{}) error {
+func receive(c io.Reader, frames [][]byte, allow Allow, credit chan<- struct{}) error {
+	open := make(map[string]int) // frames not yet answered, and how often each is there
+	if allow.AnyOrder {
+		for _, f := range frames {
+			open[string(f)]++
+		}
+	}
 	for i, f := range frames {
 		got := make([]byte, HeaderLen)
 		if _, err := io.ReadFull(c, got); err != nil {
@@ -320,7 +326,12 @@ func receive(c io.Reader, frames [][]byte, credit chan<- struct{}) error {
 		if _, err := io.ReadFull(c, got[HeaderLen:]); err != nil {
 			return fmt.Errorf("reply %d: payload of %d bytes: %w", i, n, err)
 		}
-		if !bytes.Equal(got, f) {
+		switch {
+		case allow.AnyOrder && open[string(got)] == 0:
+			return fmt.Errorf("reply %d: a frame of %d bytes that answers none of ours", i, n)
+		case allow.AnyOrder:
+			open[string(got)]--
+		case !bytes.Equal(got, f):
 			return fmt.Errorf("reply %d: got a frame of %d bytes, want one of %d, or contents differ", i, n, len(f)-HeaderLen)
 		}
 		if credit != nil {

@@ -5,6 +5,6 @@
 //
 //	conform.Test(t, s.Addr().String(), conform.Allow{})
 //
-// [Allow] names the two things an engine may be excused from, because they
-// follow from its design and do not occur under load.
+// [Allow] names what an engine may be excused from, because it follows from its
+// design.
 package conform

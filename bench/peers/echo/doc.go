@@ -13,9 +13,17 @@
 //
 // A batch of frames found by one read leaves in one write ([whole] finds where
 // the batch ends). The exception is netchan, which hands every frame to a
-// worker on purpose.
+// worker on purpose, and the three engines of [Dispatchers], which are there
+// for how they do that:
 //
-//	s, err := echo.Listen("net", "127.0.0.1:0")
+//	netgo     socket -> frame -> a goroutine, some of which may work -> write
+//	netpool   socket -> frame -> one channel -> the worker that is free -> write
+//	netshard  socket -> frame -> the channel of the connection's worker -> write
+//
+// Their frames can carry the time that a worker is to spend on them, and they
+// answer in the order in which workers finish.
+//
+//	s, err := echo.Listen("net", "127.0.0.1:0", echo.Options{})
 //	if err != nil { ... }
 //	fmt.Println(s.Addr())
 //	...

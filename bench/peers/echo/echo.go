@@ -1,6 +1,7 @@
 package echo
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -17,6 +18,17 @@ type Server interface {
 	Close() error
 }
 
+// Options are for the engines that hand messages to workers.
+type Options struct {
+	// Workers is how many messages a dispatching engine handles at a time. 0 is
+	// 4.
+	Workers int
+
+	// Work has the dispatching engines spend on each message the time that its
+	// payload asks for (see [Dispatchers]). Without it they only echo.
+	Work bool
+}
+
 // engines maps the name of an engine to what starts its server.
 var engines = map[string]func(addr string) (Server, error){
 	"net":        listenNet,
@@ -27,22 +39,56 @@ var engines = map[string]func(addr string) (Server, error){
 	"iouring-go": listenIouring,
 }
 
-// Engines returns the names of all engines, the plain one first.
+// dispatchers is the same for those that take Options.
+var dispatchers = map[string]func(addr string, o Options) (Server, error){
+	"netgo":    listenNetGo,
+	"netpool":  listenNetPool,
+	"netshard": listenNetShard,
+}
+
+// Engines returns the names of the engines that answer the messages of a
+// connection in their order, the plain one first.
 func Engines() []string {
 	return []string{"net", "netchan", "gnet", "netpoll", "nbio", "iouring-go"}
+}
+
+// Dispatchers returns the names of the engines that are there for how they
+// distribute messages over workers. They answer in the order in which workers
+// finish, also without work.
+//
+// With [Options].Work a payload starts with what its message costs: bytes 0 to
+// 3 are a time in microseconds, big endian, and byte 4 says whether the worker
+// spins (0) or sleeps that long. A shorter payload costs nothing.
+func Dispatchers() []string {
+	return []string{"netgo", "netpool", "netshard"}
 }
 
 // Listen starts the echo server of the named engine on a TCP address
 // (host:port, port 0 for any). It accepts connections when Listen returns. An
 // engine that this system lacks gives an error that wraps
-// [errors.ErrUnsupported].
-func Listen(engine, addr string) (Server, error) {
-	listen := engines[engine]
+// [errors.ErrUnsupported], and so does work asked of an engine that only
+// echoes.
+func Listen(engine, addr string, o Options) (Server, error) {
+	if o.Workers < 0 {
+		return nil, fmt.Errorf("listen: %d workers", o.Workers)
+	}
+	if o.Workers == 0 {
+		o.Workers = 4
+	}
+	listen := dispatchers[engine]
+	if plain := engines[engine]; plain != nil {
+		listen = func(addr string, o Options) (Server, error) {
+			if o.Work {
+				return nil, fmt.Errorf("only echoes, work: %w", errors.ErrUnsupported)
+			}
+			return plain(addr)
+		}
+	}
 	if listen == nil {
-		names := slices.Sorted(slices.Values(Engines()))
+		names := slices.Concat(Engines(), Dispatchers())
 		return nil, fmt.Errorf("listen: no engine %q, have %s", engine, strings.Join(names, ", "))
 	}
-	s, err := listen(addr)
+	s, err := listen(addr, o)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %s: %w", engine, err)
 	}

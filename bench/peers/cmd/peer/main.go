@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -20,27 +21,37 @@ import (
 )
 
 func main() {
-	engine := flag.String("engine", "net", "network engine: "+strings.Join(echo.Engines(), ", "))
+	engine := flag.String("engine", "net", "network engine: "+strings.Join(slices.Concat(echo.Engines(), echo.Dispatchers()), ", "))
 	listen := flag.String("listen", "127.0.0.1:0", "TCP `address` to accept on")
 	procs := flag.Int("procs", 0, "GOMAXPROCS; 0 leaves it to the runtime")
+	workers := flag.Int("workers", 4, "messages handled at a time by "+strings.Join(echo.Dispatchers(), ", "))
+	work := flag.String("work", "", "\"message\" has workers spend the time a message asks for; empty only echoes")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "peer: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
+	if *workers < 1 {
+		fmt.Fprintf(os.Stderr, "peer: -workers %d: want at least 1\n", *workers)
+		os.Exit(2)
+	}
+	if *work != "" && *work != "message" {
+		fmt.Fprintf(os.Stderr, "peer: -work %q: want message, or nothing\n", *work)
+		os.Exit(2)
+	}
 	if *procs > 0 {
 		runtime.GOMAXPROCS(*procs)
 	}
-	if err := run(*engine, *listen); err != nil {
+	if err := run(*engine, *listen, echo.Options{Workers: *workers, Work: *work != ""}); err != nil {
 		fmt.Fprintln(os.Stderr, "peer:", err)
 		os.Exit(1)
 	}
 }
 
-func run(engine, listen string) error {
+func run(engine, listen string, o echo.Options) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
-	s, err := echo.Listen(engine, listen)
+	s, err := echo.Listen(engine, listen, o)
 	if err != nil {
 		return err
 	}

@@ -58,6 +58,11 @@ func parseConfig(s string) (config, error) {
 	return c, nil
 }
 
+// args are the same as arguments of the generator.
+func (c config) args() []string {
+	return []string{"-conns", strconv.Itoa(c.Conns), "-depth", strconv.Itoa(c.Depth), "-size", strconv.Itoa(c.Size)}
+}
+
 // String is the form that parseConfigs reads.
 func (c config) String() string { return fmt.Sprintf("%dx%dx%s", c.Conns, c.Depth, c.size("")) }
 

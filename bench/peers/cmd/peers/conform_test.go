@@ -9,44 +9,45 @@ import (
 
 	"github.com/kcm-go/kcm/bench/peers/conform"
 	"github.com/kcm-go/kcm/bench/peers/echo"
+	"github.com/kcm-go/kcm/bench/peers/internal/rig"
 )
 
 // TestServersConform tests every server that this program starts, except kcm
 // itself, as it starts them.
 func TestServersConform(t *testing.T) {
-	root, err := findRoot()
+	root, err := rig.FindRoot()
 	if err != nil {
 		t.Fatal(err)
 	}
 	names := append(echo.Engines(), "c-epoll", "c-uring")
-	servers, skipped, err := builder{root, t.TempDir()}.servers(t.Context(), names, "")
+	servers, skipped, err := build(t.Context(), &rig.Builder{Root: root, Dir: t.TempDir()}, names, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range skipped {
 		t.Errorf("%s: %s", s.Server, s.Reason)
 	}
-	cpus, err := allowedCPUs()
+	cpus, err := rig.AllowedCPUs()
 	if err != nil {
 		t.Fatal(err)
 	}
-	starter := newStarter()
-	t.Cleanup(func() { close(starter.starts) })
+	starter := rig.NewStarter()
+	t.Cleanup(starter.Close)
 	for _, s := range servers {
-		t.Run(s.name, func(t *testing.T) {
-			c, err := starter.start(cpus[0], []string{"GOMAXPROCS=1"}, s.argv...)
+		t.Run(s.Name, func(t *testing.T) {
+			c, err := starter.Start(cpus[0], s.Env, s.Argv...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			addr, err := c.listening(t.Context())
+			addr, err := c.Listening(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			conform.Test(t, addr, conform.Excused[s.name])
-			if err := c.stop(); err != nil {
+			conform.Test(t, addr, conform.Excused[s.Name])
+			if err := c.Stop(); err != nil {
 				t.Fatal(err)
 			}
-			text, _ := c.stdout.get()
+			text := c.Stdout()
 			lines := strings.Split(strings.TrimSpace(text), "\n")
 			var user, sys int64
 			if _, err := fmt.Sscanf(lines[len(lines)-1], "cpu_user_us=%d cpu_sys_us=%d", &user, &sys); err != nil || user+sys <= 0 {

@@ -2,28 +2,18 @@ package main
 
 import (
 	"fmt"
-	"math"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/kcm-go/kcm/bench/peers/stats"
+	"github.com/kcm-go/kcm/bench/peers/internal/rig"
 )
-
-// confidence is what the bounds of a median are asked to have.
-const confidence = 0.95
 
 // report is all that is known at the end; -json writes it as it is.
 type report struct {
-	Machine     string    `json:"machine"`
-	ServerCPU   int       `json:"server_cpu"`
-	GenCPU      int       `json:"generator_cpu"`
-	Siblings    bool      `json:"cpus_are_threads_of_one_core"`
-	Pairs       int       `json:"pairs"`
-	DurationSec float64   `json:"duration_seconds"`
-	WarmupSec   float64   `json:"warmup_seconds"`
-	Results     []result  `json:"results"`
-	Skipped     []skip    `json:"skipped,omitempty"`
-	Failures    []failure `json:"failures,omitempty"`
+	rig.Setup
+	Results  []result      `json:"results"`
+	Skipped  []rig.Skip    `json:"skipped,omitempty"`
+	Failures []rig.Failure `json:"failures,omitempty"`
 }
 
 // result is one load.
@@ -33,25 +23,13 @@ type result struct {
 	Samples []sample `json:"samples"`
 }
 
-// row is one server under one load.
+// row is one server under one load. Its ratios are of each base to it.
 type row struct {
-	Server    string  `json:"server"`
-	Runs      int     `json:"runs"`
-	CPUNanos  float64 `json:"cpu_ns_per_message_median"`
-	PerSecond float64 `json:"messages_per_second_median"`
-	Ratios    []ratio `json:"ratios,omitempty"`
-}
-
-// ratio compares a base server with the server of the row: base/server within
-// each round that has both, the median of that, and its bounds.
-type ratio struct {
-	Base       string  `json:"base"`
-	Metric     string  `json:"metric"` // a name in metrics
-	Pairs      int     `json:"pairs"`
-	Median     float64 `json:"median"`
-	Lo         float64 `json:"lo"`
-	Hi         float64 `json:"hi"`
-	Confidence float64 `json:"confidence"` // that [Lo, Hi] has
+	Server    string      `json:"server"`
+	Runs      int         `json:"runs"`
+	CPUNanos  float64     `json:"cpu_ns_per_message_median"`
+	PerSecond float64     `json:"messages_per_second_median"`
+	Ratios    []rig.Ratio `json:"ratios,omitempty"`
 }
 
 // metrics are what servers are compared by.
@@ -65,31 +43,36 @@ var metrics = []struct {
 
 // summarize makes the rows of one load, in the order of servers. Servers
 // without a sample have no row.
-func summarize(cfg config, servers []server, samples []sample) result {
-	byServer := make(map[string][]sample)
-	for _, s := range samples {
-		byServer[s.Server] = append(byServer[s.Server], s)
+func summarize(cfg config, servers []rig.Server, samples []sample) result {
+	of := func(server string, value func(sample) float64) rig.Rounds {
+		r := make(rig.Rounds)
+		for _, s := range samples {
+			if s.Server == server {
+				r[s.Round] = value(s)
+			}
+		}
+		return r
 	}
 	res := result{Config: cfg, Samples: samples}
 	for _, server := range servers {
-		own := byServer[server.name]
-		if len(own) == 0 {
+		cpu := of(server.Name, metrics[0].value)
+		if len(cpu) == 0 {
 			continue
 		}
-		r := row{Server: server.name, Runs: len(own)}
-		r.CPUNanos = stats.Median(values(own, metrics[0].value))
-		r.PerSecond = stats.Median(values(own, metrics[1].value))
+		r := row{
+			Server:    server.Name,
+			Runs:      len(cpu),
+			CPUNanos:  cpu.Median(),
+			PerSecond: of(server.Name, metrics[1].value).Median(),
+		}
 		for _, base := range bases {
-			if base == server.name {
+			if base == server.Name {
 				continue
 			}
 			for _, m := range metrics {
-				q := paired(byServer[base], own, m.value)
-				if len(q) == 0 {
-					continue
+				if q, ok := rig.Compare(base, m.name, of(base, m.value), of(server.Name, m.value)); ok {
+					r.Ratios = append(r.Ratios, q)
 				}
-				lo, hi, got := stats.Bounds(q, confidence)
-				r.Ratios = append(r.Ratios, ratio{base, m.name, len(q), stats.Median(q), lo, hi, got})
 			}
 		}
 		res.Rows = append(res.Rows, r)
@@ -97,62 +80,16 @@ func summarize(cfg config, servers []server, samples []sample) result {
 	return res
 }
 
-func values(samples []sample, value func(sample) float64) []float64 {
-	v := make([]float64, len(samples))
-	for i, s := range samples {
-		v[i] = value(s)
-	}
-	return v
-}
-
-// paired returns a/b of every round that both have.
-func paired(a, b []sample, value func(sample) float64) []float64 {
-	of := make(map[int]float64)
-	for _, s := range a {
-		of[s.Round] = value(s)
-	}
-	var q []float64
-	for _, s := range b {
-		if v, ok := of[s.Round]; ok && value(s) > 0 {
-			q = append(q, v/value(s))
-		}
-	}
-	return q
-}
-
 // markdown writes the report as text that reads well unrendered too.
 func (r *report) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Machine: %s.\n", r.Machine)
-	switch {
-	case r.ServerCPU == r.GenCPU:
-		fmt.Fprintf(&b, "Generator and server share CPU %d: there is one, so messages/s is what both together reach.\n", r.ServerCPU)
-	case r.Siblings:
-		fmt.Fprintf(&b, "Server on CPU %d, generator on CPU %d, which are threads of one core.\n", r.ServerCPU, r.GenCPU)
-	default:
-		fmt.Fprintf(&b, "Server on CPU %d, generator on CPU %d.\n", r.ServerCPU, r.GenCPU)
-	}
-	fmt.Fprintf(&b, "%d rounds, each %gs after %gs of warm-up. Loopback: no network card is measured.\n",
-		r.Pairs, r.DurationSec, r.WarmupSec)
+	b.WriteString(r.Setup.Markdown())
 	for _, res := range r.Results {
 		fmt.Fprintf(&b, "\n### %s\n\n%s", res.Config.title(), res.table())
 	}
-	if len(r.Skipped) > 0 {
-		b.WriteString("\nNot measured:\n\n")
-		for _, s := range r.Skipped {
-			fmt.Fprintf(&b, "- %s: %s\n", s.Server, oneLine(s.Reason))
-		}
-	}
-	if len(r.Failures) > 0 {
-		b.WriteString("\nFailed runs, left out above:\n\n")
-		for _, f := range r.Failures {
-			fmt.Fprintf(&b, "- %s, round %d, %s: %s\n", f.Config, f.Round+1, f.Server, oneLine(f.Error))
-		}
-	}
+	b.WriteString(rig.Missing(r.Skipped, r.Failures))
 	return b.String()
 }
-
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 
 // table has a column per base and metric, and below it what the brackets mean.
 func (res result) table() string {
@@ -165,7 +102,7 @@ func (res result) table() string {
 		}
 	}
 	cells := [][]string{head}
-	least, pairs := math.Inf(1), 0
+	var ratios []rig.Ratio
 	for _, r := range res.Rows {
 		line := []string{r.Server, fmt.Sprintf("%.0f", r.CPUNanos), fmt.Sprintf("%.0f", r.PerSecond), fmt.Sprint(r.Runs)}
 		for _, base := range bases {
@@ -176,10 +113,8 @@ func (res result) table() string {
 				cell := "-"
 				for _, q := range r.Ratios {
 					if q.Base == base && q.Metric == m.name {
-						cell = fmt.Sprintf("%.3f [%.3f, %.3f]", q.Median, q.Lo, q.Hi)
-						if q.Confidence < least {
-							least, pairs = q.Confidence, q.Pairs
-						}
+						cell = q.String()
+						ratios = append(ratios, q)
 					}
 				}
 				line = append(line, cell)
@@ -187,56 +122,13 @@ func (res result) table() string {
 		}
 		cells = append(cells, line)
 	}
-	text := aligned(cells)
-	if pairs > 0 {
-		text += fmt.Sprintf("\nRatios are medians of the ratios within rounds; brackets enclose the true median with %.1f %% confidence or more (%d pairs).\n",
-			100*least, pairs)
-	}
-	if pairs > 0 && least < confidence {
-		text += fmt.Sprintf("That is less than %.0f %%: it takes 6 rounds or more.\n", 100*confidence)
+	text := rig.Table(cells)
+	if len(ratios) > 0 {
+		text += "\n" + rig.Brackets(ratios)
 	}
 	return text
 }
 
 func (res result) has(server string) bool {
-	for _, r := range res.Rows {
-		if r.Server == server {
-			return true
-		}
-	}
-	return false
-}
-
-// aligned lays cells out as a Markdown table; the first row is the heading and
-// all columns but the first are numbers.
-func aligned(cells [][]string) string {
-	width := make([]int, len(cells[0]))
-	for _, line := range cells {
-		for i, cell := range line {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
-	}
-	var b strings.Builder
-	for n, line := range cells {
-		for i, cell := range line {
-			if i == 0 {
-				fmt.Fprintf(&b, "| %-*s ", width[i], cell)
-			} else {
-				fmt.Fprintf(&b, "| %*s ", width[i], cell)
-			}
-		}
-		b.WriteString("|\n")
-		if n > 0 {
-			continue
-		}
-		for i := range line {
-			if i == 0 {
-				fmt.Fprintf(&b, "|%s", strings.Repeat("-", width[i]+2))
-			} else {
-				fmt.Fprintf(&b, "|%s:", strings.Repeat("-", width[i]+1))
-			}
-		}
-		b.WriteString("|\n")
-	}
-	return b.String()
+	return slices.ContainsFunc(res.Rows, func(r row) bool { return r.Server == server })
 }

@@ -12,48 +12,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/kcm-go/kcm/bench/peers/internal/rig/rigtest"
 )
 
-// fake prepares the environment for a fake kcmbench and returns its path and a
-// function that lists the processes that were started: id, then arguments.
-func fake(t *testing.T, fault string) (path string, processes func() [][]string) {
-	t.Helper()
-	path, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	log := filepath.Join(t.TempDir(), "log")
-	t.Setenv(fakeEnv, fault)
-	t.Setenv(fakeLog, log)
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // a race build sleeps a second at its end
-	return path, func() [][]string {
-		b, err := os.ReadFile(log)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			t.Fatal(err)
-		}
-		var list [][]string
-		for line := range strings.Lines(string(b)) {
-			list = append(list, strings.Fields(line))
-		}
-		return list
-	}
-}
-
-// checkGone checks that no process of the list is left.
-func checkGone(t *testing.T, processes [][]string) {
-	t.Helper()
-	for _, p := range processes {
-		if _, err := os.Stat("/proc/" + p[0]); err == nil {
-			t.Errorf("process %s is still there: %s", p[0], strings.Join(p[1:], " "))
-		}
-	}
-}
-
 func TestRun(t *testing.T) {
-	bin, processes := fake(t, "ok")
+	bin, processes := rigtest.Fake(t, "ok")
 	dir := t.TempDir()
 	md, js := filepath.Join(dir, "out.md"), filepath.Join(dir, "out.json")
 	var stdout, stderr strings.Builder
@@ -64,7 +30,12 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
-	checkGone(t, processes())
+	rigtest.CheckGone(t, processes())
+	for _, p := range processes() {
+		if line := strings.Join(p, " "); p[1] == "serve" && !strings.Contains(line, "-loops 1 -spin 0 -pin=true -max-message 16MiB") {
+			t.Errorf("a server was started with %s", line)
+		}
+	}
 
 	b, err := os.ReadFile(js)
 	if err != nil {
@@ -126,7 +97,7 @@ func TestRunFailures(t *testing.T) {
 		"server fails at its end": "a leak",
 	} {
 		t.Run(fault, func(t *testing.T) {
-			bin, processes := fake(t, fault)
+			bin, processes := rigtest.Fake(t, fault)
 			var stdout strings.Builder
 			err := run(t.Context(), []string{
 				"-kcmbench", bin, "-servers", "kcm-epoll,c-epoll", "-pairs", "1",
@@ -138,14 +109,14 @@ func TestRunFailures(t *testing.T) {
 			if text := fmt.Sprint(stdout.String(), err); !strings.Contains(text, want) {
 				t.Errorf("no %q in: %s", want, text)
 			}
-			checkGone(t, processes())
+			rigtest.CheckGone(t, processes())
 		})
 	}
 }
 
 // A server that cannot start is left out with its reason; that is no failure.
 func TestRunSkips(t *testing.T) {
-	bin, processes := fake(t, "no uring")
+	bin, processes := rigtest.Fake(t, "no uring")
 	var stdout strings.Builder
 	err := run(t.Context(), []string{
 		"-kcmbench", bin, "-servers", "kcm-uring,kcm-epoll,c-epoll", "-pairs", "1",
@@ -160,12 +131,12 @@ func TestRunSkips(t *testing.T) {
 	if strings.Contains(stdout.String(), "kcm-uring/server") {
 		t.Errorf("a column for a server that did not run:\n%s", stdout.String())
 	}
-	checkGone(t, processes())
+	rigtest.CheckGone(t, processes())
 }
 
 // An interrupt while the generator runs leaves no process behind.
 func TestRunInterrupted(t *testing.T) {
-	bin, processes := fake(t, "generator hangs")
+	bin, processes := rigtest.Fake(t, "generator hangs")
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
@@ -185,7 +156,7 @@ func TestRunInterrupted(t *testing.T) {
 	if n := len(processes()); n != 3 {
 		t.Errorf("%d processes, want a check, a server and a generator", n)
 	}
-	checkGone(t, processes())
+	rigtest.CheckGone(t, processes())
 }
 
 func TestFlagErrors(t *testing.T) {
@@ -219,89 +190,5 @@ func TestConfigString(t *testing.T) {
 	}
 	if got, want := strings.Join(names, ","), defaultConfigs+",1x2x3MiB,1x1x0"; got != want {
 		t.Errorf("configs %s, want %s", got, want)
-	}
-}
-
-// A child that nobody stops dies with the thread that started it.
-func TestChildEnds(t *testing.T) {
-	cpus, err := allowedCPUs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStarter()
-	c, err := s.start(cpus[0], nil, "sh", "-c", `echo listening here; exec sleep 1000`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr, err := c.listening(t.Context())
-	if addr != "here" || err != nil {
-		t.Fatalf("listening = %q, %v", addr, err)
-	}
-	close(s.starts)
-	<-c.done
-	if ws, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || ws.Signal() != syscall.SIGKILL {
-		t.Errorf("ended with %v, want killed", c.err)
-	}
-	if err := c.wait(t.Context(), 0); err == nil {
-		t.Error("wait reports no failure")
-	}
-}
-
-func TestChildErrors(t *testing.T) {
-	cpus, err := allowedCPUs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStarter()
-	defer close(s.starts)
-	if _, err := s.start(cpus[0], nil, "/nonexistent"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("start of nothing: %v", err)
-	}
-	if _, err := s.start(100000, nil, "true"); err == nil || !strings.Contains(err.Error(), "pin to CPU 100000") {
-		t.Errorf("start on no CPU: %v", err)
-	}
-	c, err := s.start(cpus[0], nil, "sh", "-c", "echo why >&2; exit 3")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.listening(t.Context()); err == nil || !strings.Contains(err.Error(), "exit status 3: why") {
-		t.Errorf("listening: %v, want exit status and standard error", err)
-	}
-	c, err = s.start(cpus[0], nil, "sleep", "1000")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.wait(t.Context(), time.Millisecond); err == nil || !strings.Contains(err.Error(), "still running after 1ms") {
-		t.Errorf("wait: %v", err)
-	}
-	select {
-	case <-c.done:
-	default:
-		t.Error("wait leaves the process behind")
-	}
-}
-
-func TestChildIgnoresTermination(t *testing.T) {
-	cpus, err := allowedCPUs()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStarter()
-	defer close(s.starts)
-	c, err := s.start(cpus[0], nil, "sh", "-c", `trap "" TERM; echo listening here; exec sleep 1000`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.listening(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c.stopLimit = 10 * time.Millisecond
-	if err := c.stop(); err == nil || !strings.Contains(err.Error(), "ignores SIGTERM for 10ms") {
-		t.Errorf("stop: %v", err)
-	}
-	select {
-	case <-c.done:
-	default:
-		t.Error("stop leaves the process behind")
 	}
 }

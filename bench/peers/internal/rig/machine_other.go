@@ -1,6 +1,6 @@
 //go:build !linux
 
-package main
+package rig
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"runtime"
 )
 
-func (s *starter) run() {
+func (s *Starter) run() {
 	for start := range s.starts {
 		start()
 	}
@@ -18,7 +18,7 @@ func pinThread(int) error { return errors.ErrUnsupported }
 
 func isolate(*exec.Cmd) {}
 
-func allowedCPUs() ([]int, error) { return nil, errors.ErrUnsupported }
+func AllowedCPUs() ([]int, error) { return nil, errors.ErrUnsupported }
 
 func machine() string { return runtime.GOOS + ", " + runtime.GOARCH + ", " + runtime.Version() }
 

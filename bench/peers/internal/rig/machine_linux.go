@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"fmt"
@@ -13,8 +13,25 @@ import (
 
 // run is the thread of the starter. It is never unlocked, for its affinity is
 // that of the child started last.
-func (s *starter) run() {
+func (s *Starter) run() {
 	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// The main thread does not end with its goroutine. While this goroutine
+		// holds it, the next one gets another.
+		taken := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(taken)
+			s.serve()
+		}()
+		<-taken
+		runtime.UnlockOSThread()
+		return
+	}
+	s.serve()
+}
+
+func (s *Starter) serve() {
 	for start := range s.starts {
 		start()
 	}
@@ -36,8 +53,8 @@ func isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// allowedCPUs returns the CPUs this program may use, in ascending order.
-func allowedCPUs() ([]int, error) {
+// AllowedCPUs returns the CPUs this program may use, in ascending order.
+func AllowedCPUs() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return nil, fmt.Errorf("allowed CPUs: %w", err)

@@ -1,4 +1,4 @@
-package main
+package rig
 
 import (
 	"bytes"
@@ -16,8 +16,9 @@ import (
 // startLimit is how long a server may take until it listens.
 const startLimit = 15 * time.Second
 
-// child is a process this program started and must end.
-type child struct {
+// Child is a process that a Starter started and its user must end: by Wait, or by
+// Stop.
+type Child struct {
 	cmd    *exec.Cmd
 	stdout output
 	stderr output
@@ -27,21 +28,25 @@ type child struct {
 	stopLimit time.Duration // from SIGTERM to SIGKILL
 }
 
-// starter starts children on one operating system thread that it keeps for
+// Starter starts children on one operating system thread that it keeps for
 // itself: a child inherits the affinity of the thread, and the kernel kills the
-// child if that thread ends, thus also if this program is killed. Closing
-// starts ends it, after all children have ended.
-type starter struct{ starts chan func() }
+// child if that thread ends, thus also if this program is killed.
+type Starter struct{ starts chan func() }
 
-func newStarter() *starter {
-	s := &starter{make(chan func())}
+// NewStarter returns a Starter. Close ends it.
+func NewStarter() *Starter {
+	s := &Starter{make(chan func())}
 	go s.run()
 	return s
 }
 
-// start runs argv on the given CPU, with env added to the environment.
-func (s *starter) start(cpu int, env []string, argv ...string) (*child, error) {
-	c := &child{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{}), stopLimit: 5 * time.Second}
+// Close ends the Starter's thread, and with it what it started and is still
+// there.
+func (s *Starter) Close() { close(s.starts) }
+
+// Start runs argv on the given CPU, with env added to the environment.
+func (s *Starter) Start(cpu int, env []string, argv ...string) (*Child, error) {
+	c := &Child{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{}), stopLimit: 5 * time.Second}
 	c.stdout.init()
 	c.stderr.init()
 	c.cmd.Stdout, c.cmd.Stderr = &c.stdout, &c.stderr
@@ -66,8 +71,17 @@ func (s *starter) start(cpu int, env []string, argv ...string) (*child, error) {
 	return c, nil
 }
 
-// listening waits for the line "listening ADDR" and returns ADDR.
-func (c *child) listening(ctx context.Context) (string, error) {
+// PID is the process id.
+func (c *Child) PID() int { return c.cmd.Process.Pid }
+
+// Stdout is what the process has printed so far, up to 1 MiB of it.
+func (c *Child) Stdout() string {
+	text, _ := c.stdout.get()
+	return text
+}
+
+// Listening waits for the line "listening ADDR" and returns ADDR.
+func (c *Child) Listening(ctx context.Context) (string, error) {
 	limit := time.NewTimer(startLimit)
 	defer limit.Stop()
 	for {
@@ -92,18 +106,18 @@ func (c *child) listening(ctx context.Context) (string, error) {
 	}
 }
 
-// wait waits for the end of the process, at most limit, and ends it otherwise.
+// Wait waits for the end of the process, at most limit, and ends it otherwise.
 // It returns an error unless the exit code is 0.
-func (c *child) wait(ctx context.Context, limit time.Duration) error {
+func (c *Child) Wait(ctx context.Context, limit time.Duration) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-c.done:
 	case <-ctx.Done():
-		c.stop()
+		c.Stop()
 		return ctx.Err()
 	case <-timer.C:
-		c.stop()
+		c.Stop()
 		return c.failure(fmt.Sprintf("still running after %v", limit))
 	}
 	if c.err != nil {
@@ -112,10 +126,10 @@ func (c *child) wait(ctx context.Context, limit time.Duration) error {
 	return nil
 }
 
-// stop ends the process: SIGTERM, and SIGKILL if that does not help. It returns
-// an error unless the process ended by itself with exit code 0. A second stop
+// Stop ends the process: SIGTERM, and SIGKILL if that does not help. It returns
+// an error unless the process ended by itself with exit code 0. A second Stop
 // does nothing.
-func (c *child) stop() error {
+func (c *Child) Stop() error {
 	c.cmd.Process.Signal(syscall.SIGTERM)
 	limit := time.NewTimer(c.stopLimit)
 	defer limit.Stop()
@@ -133,7 +147,7 @@ func (c *child) stop() error {
 }
 
 // failure says what is wrong with the process, with the end of its stderr.
-func (c *child) failure(what string) error {
+func (c *Child) failure(what string) error {
 	msg := c.cmd.Path + ": " + what
 	select {
 	case <-c.done:
