@@ -88,7 +88,7 @@ func TestTail(t *testing.T) {
 	}
 	for _, want := range []string{
 		"### Tail: 3000 messages/s over 32 connections\n", "### Tail: 3000 messages/s over 1 connection\n", "| netshard ",
-		": tail: p99 of kcm-idle is ", ": one: p99 kcm-idle/netshard is ", "50.0 % confidence",
+		": tail: p99 of kcm-idle is ", ": one: p99 of kcm-idle is ", "50.0 % confidence",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -123,16 +123,16 @@ func TestHandoff(t *testing.T) {
 	contains(t, started, "-workers 2 -policy idle", 6)
 	contains(t, started, "-policy inline", 6)
 	contains(t, started, "-conns 64 -depth 16 -size 64 -duration 30ms -warmup 0s -order=false", 3)
-	contains(t, started, "run ", 9)
+	contains(t, started, "run ", 12)
 	if len(rep.Handoff) != 3 {
 		t.Fatalf("%+v", rep.Handoff)
 	}
 	for i, h := range rep.Handoff {
-		if h.Procs != handoffProcs[i] || len(h.Rows) != 3 || h.Rows[2].Ratio == nil || h.Rows[0].PerCPU <= 0 || h.Rows[0].PerSecond <= 0 {
+		if h.Procs != handoffProcs[i] || len(h.Rows) != 4 || h.Rows[2].Ratio == nil || h.Rows[0].PerCPU <= 0 || h.Rows[0].PerSecond <= 0 {
 			t.Errorf("%+v", h)
 		}
 	}
-	if !strings.Contains(text, "handoff, GOMAXPROCS=4: messages per CPU second kcm-idle/netpool is ") {
+	if !strings.Contains(text, "handoff, GOMAXPROCS=4: messages per CPU second kcm-idle/netchan is ") {
 		t.Errorf("report:\n%s", text)
 	}
 }
