@@ -49,7 +49,7 @@ func (sh *shard) fill(p *Psock) *burst {
 		ps.now = sh.mux.steer.clock()
 		if !ps.hooked {
 			ps.hooked = true
-			sh.loop.EachTurn(sh.handOver)
+			sh.loop.EachTurn(sh.turnEnds)
 		}
 	}
 	b := ps.pool.get()
@@ -124,7 +124,15 @@ func (sh *shard) seal(how unbinding) {
 	}
 }
 
-// handOver pushes what is sealed. It runs at the end of each turn.
+// turnEnds is called at the end of each turn.
+func (sh *shard) turnEnds() {
+	sh.handOver()
+	if st := sh.mux.steer; st.watched.Load() {
+		st.relieve(st.clock())
+	}
+}
+
+// handOver pushes what is sealed.
 func (sh *shard) handOver() {
 	ps := &sh.passing
 	if ps.filling != nil {

@@ -40,12 +40,13 @@ type Reader struct {
 	burst    *burst
 	at       cursor
 	r        Received
-	out      sgmsg.Message // replies to burst.psock that have not left
-	outCount int
+	out      outbox        // replies to burst.psock that have not left
 	finished int           // messages of burst handled
-	since    time.Duration // when what is paced was begun
-	score    int           // how much handlers have lately been slow; see pace
+	timed    int           // of which before since
+	since    time.Duration // when what is timed next was begun
+	eager    bool          // messages take long as a rule: each is timed, and answered at once
 	overdue  bool          // the present burst has waited too long
+	inner    bool          // its goroutine is ours, and never a loop's
 }
 
 type readerState uint8
@@ -56,22 +57,16 @@ const (
 	called             // taken off it and woken, and has not looked yet
 )
 
-// Replies wait for the other messages of their batch as long as handlers are quick.
-// When the next message may well be a slow one each leaves at once, which costs a
-// system call each. A batch that took longer than lingerLimit scores, a quick one takes
-// a point off. One alone is not enough, since the system takes the processor away
-// now and then.
-const (
-	lingerLimit = 100 * time.Microsecond
-	slowScore   = 16
-	maxScore    = 4 * slowScore
-)
-
-// eager reports whether replies leave before the next message is handled.
-func (rd *Reader) eager() bool { return rd.score > slowScore }
+// longHandling is the time per message from which messages are answered one by one: then
+// a system call for each is little beside it.
+const longHandling = 20 * time.Microsecond
 
 // Reader returns a new Reader of the socket.
-func (s *Socket) Reader() *Reader { return newReader(s, false) }
+func (s *Socket) Reader() *Reader {
+	rd := newReader(s, false)
+	s.mux.steer.enroll(rd)
+	return rd
+}
 
 func newReader(s *Socket, futex bool) *Reader {
 	rd := &Reader{socket: s}
@@ -117,50 +112,39 @@ func (rd *Reader) begin(b *burst, i int) *Received {
 func (rd *Reader) finish() {
 	rd.r.end()
 	rd.finished++
-	if rd.eager() && rd.burst.rest() > 0 {
-		rd.flush()
-		st := rd.socket.mux.steer
-		now := st.clock()
-		rd.pace(st, now-rd.since)
-		rd.since = now
+	if rd.eager && rd.burst.rest() > 0 {
+		rd.pace(rd.socket.mux.steer.clock())
 	}
 }
 
-// reply keeps a reply to the present message's connection until flush.
+// reply sends a reply to the present message's connection, or keeps it for those to
+// other messages of the batch.
 func (rd *Reader) reply(msg *sgmsg.Message) {
-	msg.MoveTo(&rd.out)
-	rd.outCount++
-	if rd.socket.mux.opt.OnLost != nil { // who asks what became of each message gets them one by one
-		rd.flush()
+	p := rd.r.From
+	last := rd.eager || rd.burst.rest() == 0
+	if last && rd.out.since.Load() == 0 || p.mux.opt.OnLost != nil { // who asks what became of each gets them one by one
+		p.pushFrom(msg, p)
+		return
 	}
-}
-
-// flush sends the replies that wait.
-func (rd *Reader) flush() {
-	if rd.outCount > 0 {
-		p := rd.r.From
-		p.mux.sent.messages.Add(uint64(rd.outCount - 1)) // pushFrom counts one
-		rd.outCount = 0
-		p.pushFrom(&rd.out, p)
-		rd.out.Reset()
+	rd.out.add(p, msg, rd.since)
+	if last {
+		rd.out.flush()
 	}
 }
 
 // fetch ends the present burst and gets another one, waiting for it.
 func (rd *Reader) fetch(ctx context.Context) error {
-	rd.flush()
+	rd.out.flush()
 	s := rd.socket
 	st, q := s.mux.steer, s.queue()
 	now := st.clock()
+	rd.pace(now)
 	old, done, finished := rd.burst, false, rd.finished
 	var p *Psock
 	if old != nil {
 		p = old.psock // others may finish it, and it be used again, as soon as we have left it
 	}
-	rd.burst, rd.finished = nil, 0
-	if finished > 0 {
-		rd.pace(st, now-rd.since)
-	}
+	rd.burst, rd.finished, rd.timed = nil, 0, 0
 	st.lock()
 	if rd.state == called {
 		rd.state = busy
@@ -190,7 +174,7 @@ func (rd *Reader) fetch(ctx context.Context) error {
 	if b != nil || err != nil {
 		return err
 	}
-	if s.mux.onThread() {
+	if !rd.inner && s.mux.onThread() {
 		return fmt.Errorf("next: %w", ErrDeadlock)
 	}
 	if err := ctx.Err(); err != nil {
@@ -200,15 +184,18 @@ func (rd *Reader) fetch(ctx context.Context) error {
 	return nil
 }
 
-// pace learns from how long a burst, or in eager mode one message, took.
-func (rd *Reader) pace(st *steer, took time.Duration) {
-	if took <= lingerLimit {
-		rd.score = max(0, rd.score-1)
+// pace learns from how long the messages took that were handled since it was called
+// last.
+func (rd *Reader) pace(now time.Duration) {
+	n := rd.finished - rd.timed
+	if n == 0 {
 		return
 	}
-	rd.score = min(rd.score+slowScore, maxScore)
-	if slow := st.mux.opt.SlowHandler; slow > 0 && took > slow {
-		st.slow.Add(1)
+	took := now - rd.since
+	rd.since, rd.timed = now, rd.finished
+	rd.eager = took > time.Duration(n)*longHandling
+	if slow := rd.socket.mux.opt.SlowHandler; slow > 0 && took > slow {
+		rd.socket.mux.steer.slow.Add(1)
 	}
 }
 
@@ -291,7 +278,9 @@ func (rd *Reader) Close() error {
 		rd.finish()
 	}
 	rd.stopped.Store(true)
-	if err := rd.fetch(context.Background()); err != ErrClosed {
+	err := rd.fetch(context.Background())
+	rd.socket.mux.steer.dismiss(rd)
+	if err != ErrClosed {
 		return err
 	}
 	return nil

@@ -61,6 +61,10 @@ type steer struct {
 	inbox atomic.Pointer[burst]
 	clock func() time.Duration
 
+	readers atomic.Pointer[[]*Reader] // whose replies may wait; replaced under mu
+	watched atomic.Bool               // quiet is set, or about to be
+	quiet   *time.Timer               // nil when loops are driven by hand
+
 	scarce  atomic.Bool // there are no more Ps than loops
 	crowded atomic.Bool // Idle: somebody is parked, and who comes later parks behind
 
@@ -96,6 +100,11 @@ type queue struct {
 func newSteer(m *Mux) *steer {
 	st := &steer{mux: m, fifo: m.opt.Policy == FIFO, cap: m.opt.FlowCap, limit: int64(m.opt.QueueBytes)}
 	st.clock = m.loops[0].Now
+	st.readers.Store(new([]*Reader))
+	if !m.loops[0].ByHand() {
+		st.quiet = time.AfterFunc(time.Hour, st.expire)
+		st.quiet.Stop() // until a reply waits
+	}
 	st.scarce.Store(runtime.GOMAXPROCS(0) <= len(m.loops))
 	st.codel = codel{target: m.opt.DelayTarget, interval: m.opt.DelayInterval}
 	return st
@@ -433,6 +442,9 @@ func (st *steer) close() {
 	for _, rd := range readers {
 		rd.next = nil
 		rd.wake()
+	}
+	if st.quiet != nil {
+		st.quiet.Stop()
 	}
 }
 

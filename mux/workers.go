@@ -60,7 +60,9 @@ func (m *Mux) Workers(n int, work Work) (*Workers, error) {
 			return nil, fmt.Errorf("workers: %w", err)
 		}
 		w.sockets = append(w.sockets, s)
-		w.readers = append(w.readers, newReader(s, futex))
+		rd := newReader(s, futex)
+		rd.inner = true
+		w.readers = append(w.readers, rd)
 	}
 	ready := make(chan error, n)
 	for i, rd := range w.readers {
@@ -104,6 +106,7 @@ func (m *Mux) workerCPUs(n int) ([]int, error) {
 
 func (w *Workers) run(rd *Reader, cpu int, ready chan<- error) {
 	defer w.wg.Done()
+	w.mux.steer.enroll(rd)
 	defer rd.Close()
 	if cpu != affinity.NoCPU {
 		runtime.LockOSThread() // for life: the mask stays on the thread
@@ -126,7 +129,7 @@ func (w *Workers) serve(rd *Reader) (again bool) {
 			if v := recover(); v != nil {
 				p := rd.r.From
 				cause := &PanicError{Value: v, Stack: debug.Stack()}
-				rd.flush()         // replies to messages before
+				rd.out.flush()     // replies to messages before
 				p.dead.Store(true) // none to those behind, which the peer could take for this one's
 				p.onLoop(func() { p.leave(cause, false) })
 				again = true

@@ -5,6 +5,7 @@ package mux_test
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -91,4 +92,37 @@ func TestWorkersAtSeveralGOMAXPROCS(t *testing.T) {
 			manyPipelines(t, addr, 4, 500, 2000)
 		})
 	}
+}
+
+// The replies to messages of one batch leave together, but not if one of them takes
+// long: then those before it do not wait, whether there is other traffic or not.
+func TestQuickRepliesDoNotWaitForAStuckMessage(t *testing.T) {
+	eachDispatch(t, func(t *testing.T, o mux.Options) {
+		m := newMux(t, o, nil)
+		g := newGate(t)
+		startGate(t, m, 2, g)
+		_, c := attach(t, m)
+		_, other := attach(t, m)
+		for round := range 3 {
+			if _, err := c.Write(slices.Concat(numbered(1), numbered(2), numbered(0), numbered(3))); err != nil {
+				t.Fatal(err)
+			}
+			if round == 0 {
+				<-g.reached
+				if o.FlowCap == 0 && !o.OrderedReplies {
+					writeNumbers(t, other, 1, 2)
+					readNumbers(t, other, 1)
+				}
+				if got := readNumbers(t, c, 2); !slices.Equal(got, upTo(1, 3)) {
+					t.Errorf("replies to %d before the stuck message", got)
+				}
+				g.open()
+				readNumbers(t, c, 2)
+				continue
+			}
+			if got := readNumbers(t, c, 4); !slices.Equal(got, []uint32{1, 2, 0, 3}) {
+				t.Errorf("replies to %d", got)
+			}
+		}
+	})
 }
