@@ -98,6 +98,14 @@ func TestRunAgainstItsOwnServer(t *testing.T) {
 			"poisson":   func(c *Config) { c.Rate, c.Arrival, c.Threads = 2000, Poisson, 2 },
 			"service":   func(c *Config) { c.Server.Service = 100 * time.Microsecond },
 			"carried":   func(c *Config) { c.Service = Service{Time: 100 * time.Microsecond} },
+			"idle":      func(c *Config) { c.Server.Dispatch, c.Server.Workers = Idle, 2 },
+			"fifo": func(c *Config) {
+				c.Server.Dispatch, c.Server.Workers, c.Service = FIFO, 3, Service{Time: time.Microsecond}
+			},
+			"pinned": func(c *Config) { c.Server.Dispatch, c.Server.Workers, c.Server.PinWorkers = Idle, 1, true },
+			"idle, any order": func(c *Config) {
+				c.Unordered, c.Server.Unordered, c.Server.Dispatch, c.Server.Workers = true, true, Idle, 3
+			},
 			"any order": func(c *Config) { c.Unordered, c.Size = true, Sizes{8, 20000} },
 			"13 bytes": func(c *Config) {
 				c.Unordered, c.Rate, c.Size, c.Service = true, 2000, Sizes{13, 13}, Service{Shape: Exponential, Time: 2 * time.Microsecond}
@@ -112,6 +120,9 @@ func TestRunAgainstItsOwnServer(t *testing.T) {
 				if want := map[ring.Backend]string{ring.URing: "io_uring", ring.Epoll: "epoll"}[b]; rep.Server.Backend != want ||
 					rep.Generator.Backend != want || rep.Generator.Loops != max(c.Threads, 1) {
 					t.Errorf("server on %s, generator on %s", rep.Server.Placement, rep.Generator.Placement)
+				}
+				if rep.Policy != c.Server.Dispatch.String() || rep.Workers != c.Server.Workers {
+					t.Errorf("policy %q, %d workers", rep.Policy, rep.Workers)
 				}
 				if open := c.Rate > 0; (rep.Lateness != nil) != open || (rep.LatencyActual != nil) != open {
 					t.Errorf("lateness %v, latency from sending %v", rep.Lateness, rep.LatencyActual)
@@ -464,7 +475,8 @@ func TestRunEndedByItsContext(t *testing.T) {
 }
 
 func TestReportJSON(t *testing.T) {
-	rep := &Report{Lateness: &Quantiles{}, LatencyActual: &Quantiles{}, Server: &LoopReport{}, Failure: "x", Classes: []ClassReport{{}}}
+	rep := &Report{Lateness: &Quantiles{}, LatencyActual: &Quantiles{}, Server: &LoopReport{}, Failure: "x", Classes: []ClassReport{{}},
+		Policy: "idle", Workers: 1}
 	b, err := json.Marshal(rep)
 	if err != nil {
 		t.Fatal(err)
@@ -483,7 +495,7 @@ func TestReportJSON(t *testing.T) {
 	has(got, "report", `schema messages messages_total seconds messages_per_second mb_per_second errors lost
 		unsent corrupt duplicate broken failure latency_us latency_actual_us lateness_us out_of_range conns depth
 		size rate arrival seed warmup_seconds frame target env server generator allocs_per_message
-		classes service service_mode order`)
+		classes service service_mode order policy workers`)
 	class := got["classes"].([]any)[0].(map[string]any)
 	has(class, "class", "name service_us share messages latency_us")
 	has(class["latency_us"].(map[string]any), "class", "p50 p90 p99 p99_9 p99_99 max mean")

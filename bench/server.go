@@ -45,6 +45,8 @@ func (o *ServerOptions) Check() error {
 		return &OptionError{"max-message", o.MaxMessage, fmt.Sprintf("up to %d bytes", MaxSize)}
 	case o.Dispatch > FIFO:
 		return &OptionError{"policy", o.Dispatch, "inline, idle or fifo"}
+	case o.Workers < 0:
+		return &OptionError{"workers", o.Workers, "0 or more"}
 	case o.Dispatch == Inline && o.Workers != 0:
 		return &OptionError{"workers", o.Workers, "none with the policy inline"}
 	case o.Dispatch != Inline && o.Workers < 1:
@@ -139,7 +141,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 
 // handle says who handles the messages of m, and how.
 func (o *ServerOptions) handle(m *mux.Mux) error {
-	work := o.worker()
+	work := o.task()
 	if o.Dispatch == Inline {
 		m.Handle(echo)
 		if work != nil {

@@ -20,9 +20,9 @@ import (
 // nothing is stored, and every run and simulation of a Workload has the same ones.
 type Service struct {
 	Shape ServiceShape
-	// Time is every message's time, the quick ones', or the mean. Times are whole
-	// microseconds, 1 us to MaxService; exponential ones are rounded so that the
-	// mean stays what it is.
+	// Time is every message's time, the quick ones', or the mean: whole microseconds,
+	// 1 us to MaxService. What is drawn from an exponential distribution is rounded to
+	// microseconds, 0 included, so that the mean stays what it is.
 	Time time.Duration
 	// Slow is the time of Percent of the messages, Bimodal only.
 	Slow    time.Duration
@@ -218,5 +218,6 @@ func workOf(msg *sgmsg.Message) (d time.Duration, sleep, ok bool) {
 	if msg.CopyTo(b[:], lengthBytes) < workBytes {
 		return 0, false, false
 	}
-	return time.Duration(binary.BigEndian.Uint32(b[:])) * time.Microsecond, b[4] == 1, true
+	d = time.Duration(binary.BigEndian.Uint32(b[:])) * time.Microsecond
+	return min(d, MaxService), b[4] == 1, true
 }

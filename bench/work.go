@@ -59,22 +59,22 @@ func ParseWork(s string) (Work, error) {
 	return 0, fmt.Errorf("want fixed or message")
 }
 
-// worker returns what is to be done with each message before it is answered, nil if
+// task returns what is to be done with each message before it is answered, nil if
 // nothing is. It may be called on any thread, and occupies it.
-func (o *ServerOptions) worker() func(*sgmsg.Message) {
+func (o *ServerOptions) task() func(*sgmsg.Message) {
 	switch d := o.Service; {
 	case o.Work == WorkMessage:
 		return DoWork
 	case d > 0:
-		return func(*sgmsg.Message) { spin(d) }
+		return func(*sgmsg.Message) { Spin(d) }
 	}
 	return nil
 }
 
 // DoWork does the work that a message of length-prefixed framing carries: bytes 0-3
-// of the payload are microseconds, big endian, byte 4 says how to pass them: 1 asleep,
-// anything else computing. A payload of less than 5 bytes carries none. The message
-// is only read.
+// of the payload are microseconds, big endian, MaxService at most; byte 4 says how to
+// pass them: 1 asleep, anything else computing. A payload of less than 5 bytes carries
+// none. The message is only read.
 func DoWork(msg *sgmsg.Message) {
 	d, sleep, ok := workOf(msg)
 	switch {
@@ -82,12 +82,21 @@ func DoWork(msg *sgmsg.Message) {
 	case sleep:
 		time.Sleep(d)
 	default:
-		spin(d)
+		Spin(d)
 	}
 }
 
-// spin keeps the calling thread busy for d, as a handler does that computes.
-func spin(d time.Duration) {
-	for start := time.Now(); time.Since(start) < d; {
+// Spin keeps the calling thread busy for d, as a handler does that computes. Time in which
+// the thread did not run does not count, as it would not for a computation: so two that
+// share a processor take twice as long.
+func Spin(d time.Duration) {
+	last := time.Now()
+	for done := time.Duration(0); done < d; {
+		now := time.Now()
+		done += min(now.Sub(last), interruption)
+		last = now
 	}
 }
+
+// interruption is a step of Spin in which the thread must have been interrupted.
+const interruption = time.Microsecond

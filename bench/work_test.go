@@ -48,7 +48,7 @@ func TestDoWork(t *testing.T) {
 		if wall < c.least {
 			t.Errorf("%s: took %v, want %v", name, wall, c.least)
 		}
-		if c.asleep && cpu > c.least/2 {
+		if c.asleep && cpu > c.least/2 || !c.asleep && cpu < c.least*3/4 {
 			t.Errorf("%s: took %v of CPU time", name, cpu)
 		}
 		m.Release()

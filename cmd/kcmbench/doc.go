@@ -29,16 +29,18 @@
 //	byte 4      0: compute for so long (spin), 1: wait for so long (sleep)
 //
 // and has 13 bytes or more. -service-mode says which; auto spins below 100us and sleeps
-// from there on. The server that run starts does the work, and so does serve -work
+// from there on. Spinning is time that the thread runs: interruptions do not count. The
+// server that run starts does the work, and so does serve -work
 // message. A server that answers quick messages before slow ones that came first needs
 // run -order=false: replies are then found by their number, and as strictly checked.
 // Latency is reported by class, the quick and the slow, as well as over all.
 //
 // Run -record FILE writes a line for each measured message, and ideal says how long such
 // a load waits and takes on a number of workers if nothing but the work takes time, from
-// the same flags or the record:
+// the same flags or the record. The record has no warm-up, so a queue simulated from it
+// begins empty; and what a closed loop sends depends on the server that was measured.
 //
-//	kcmbench run -conns 32 -rate 30000 -arrival poisson -service bimodal:10us,2ms,1% -order=false
+//	kcmbench run -conns 32 -rate 30000 -arrival poisson -service bimodal:10us,2ms,1% -workers 4 -order=false
 //	kcmbench ideal -conns 32 -rate 30000 -arrival poisson -service bimodal:10us,2ms,1% -workers 4
 //
 // # Output
@@ -80,6 +82,7 @@
 //	                             syscalls_per_message turns_per_message
 //	                             sleeps_per_message; server only when embedded
 //	policy, workers              who handled messages; only when the server is embedded
+//	                             (cpu_ns_per_message is that of loops, without workers)
 //	allocs_per_message           heap allocations of the process while measuring
 //
 // The record of run is CSV: intended_ns, from the start of the run; service_ns; class,

@@ -117,7 +117,7 @@ func TestUsage(t *testing.T) {
 		{"serve -listen there", "-listen there: want host:port or unix:/path"},
 		{"serve -loops -1", "-loops -1: want 0 or more"},
 		{"serve -policy idle", "-workers 0: want at least 1 with the policy idle"},
-		{"serve -workers -1", "-workers -1: want none with the policy inline"},
+		{"serve -workers -1", "-workers -1: want 0 or more"},
 		{"serve -conns 3", "-conns"},
 		{"serve -service -1s", "-service -1s: want"},
 		{"serve -service exp:10us", "-service"},

@@ -32,8 +32,8 @@ The keys of the JSON that -json writes:
   latency_actual_us (from sending) and lateness_us, out_of_range, classes with -service
   [{name, service_us, share, messages, latency_us}], conns, depth, size, rate, arrival,
   seed, warmup_seconds, service, service_mode, order, frame, target, env {...}, server
-  {backend, loops, cpus, cpu_ns_per_message, ...} when embedded, generator {...},
-  allocs_per_message.
+  {backend, loops, cpus, cpu_ns_per_message, ...}, policy and workers when embedded,
+  generator {...}, allocs_per_message.
 
 Flags:`
 
@@ -67,6 +67,7 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 				p.Elapsed.Round(time.Second), p.Total, p.Messages, p.PerSecond)
 		}
 	}
+	enoughProcs(c.Server.Loops, c.Threads, c.Server.Workers)
 	rep, err := bench.Run(ctx, c)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = errors.New("interrupted")

@@ -25,9 +25,9 @@ Flags:`
 const drainTime = 5 * time.Second
 
 // enoughProcs raises GOMAXPROCS, unless the environment sets it, so that there is a P
-// for workers while every loop keeps one.
-func enoughProcs(loops, workers int) {
-	loops = max(loops, 1)
+// for workers while every loop, of the server and of the generator, keeps one.
+func enoughProcs(server, generator, workers int) {
+	loops := max(server, 1) + generator
 	if workers > 0 && os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) <= loops {
 		runtime.GOMAXPROCS(loops + 1)
 	}
@@ -52,7 +52,7 @@ func runServe(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	}
 	o.Unordered = !*order
 	dispatchFlags(f, &o)
-	enoughProcs(o.Loops, o.Workers)
+	enoughProcs(o.Loops, 0, o.Workers)
 	s, err := bench.NewServer(o)
 	if err != nil {
 		return wrongOption(err)

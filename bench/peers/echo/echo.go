@@ -32,15 +32,15 @@ type Options struct {
 // engines maps the name of an engine to what starts its server.
 var engines = map[string]func(addr string) (Server, error){
 	"net":        listenNet,
-	"netchan":    listenNetChan,
 	"gnet":       listenGnet,
 	"netpoll":    listenNetpoll,
 	"nbio":       listenNbio,
 	"iouring-go": listenIouring,
 }
 
-// dispatchers is the same for those that take Options.
-var dispatchers = map[string]func(addr string, o Options) (Server, error){
+// pools is the same for those that have workers.
+var pools = map[string]func(addr string, o Options) (Server, error){
+	"netchan":  listenNetChan,
 	"netgo":    listenNetGo,
 	"netpool":  listenNetPool,
 	"netshard": listenNetShard,
@@ -75,18 +75,16 @@ func Listen(engine, addr string, o Options) (Server, error) {
 	if o.Workers == 0 {
 		o.Workers = 4
 	}
-	listen := dispatchers[engine]
+	listen := pools[engine]
 	if plain := engines[engine]; plain != nil {
-		listen = func(addr string, o Options) (Server, error) {
-			if o.Work {
-				return nil, fmt.Errorf("only echoes, work: %w", errors.ErrUnsupported)
-			}
-			return plain(addr)
-		}
+		listen = func(addr string, _ Options) (Server, error) { return plain(addr) }
 	}
 	if listen == nil {
 		names := slices.Concat(Engines(), Dispatchers())
 		return nil, fmt.Errorf("listen: no engine %q, have %s", engine, strings.Join(names, ", "))
+	}
+	if o.Work && !slices.Contains(Dispatchers(), engine) {
+		return nil, fmt.Errorf("listen: %s: only echoes, work: %w", engine, errors.ErrUnsupported)
 	}
 	s, err := listen(addr, o)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"io"
 	"net"
-	"runtime"
 	"sync"
 )
 
@@ -47,16 +46,15 @@ func (c *chanConn) answer() (frame *[]byte, err error) {
 // listenNetChan is the shape most Go services have: readers parse, one channel
 // carries every frame to a pool of workers, workers reply under the lock of
 // the connection.
-func listenNetChan(addr string) (Server, error) {
+func listenNetChan(addr string, o Options) (Server, error) {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	workers := 2 * runtime.GOMAXPROCS(0)
-	jobs := make(chan *chanConn, 64*workers)
+	jobs := make(chan *chanConn, queueLen)
 	buffers := &sync.Pool{New: func() any { return new([]byte) }}
 	var done sync.WaitGroup
-	for range workers {
+	for range o.Workers {
 		done.Go(func() {
 			for conn := range jobs {
 				frame, err := conn.answer()

@@ -20,7 +20,11 @@ type worker struct {
 // nothing, and leaves together with theirs: with no work in the messages a write
 // carries a batch, with work there is one for each.
 func (w *worker) run() {
-	for b := range w.queue {
+	for {
+		b, ok := w.next()
+		if !ok {
+			return
+		}
 		if w.work {
 			if do := workOf(b.frame); do != (work{}) {
 				w.flush()
@@ -29,10 +33,22 @@ func (w *worker) run() {
 		}
 		b.conn.add(b.frame)
 		w.dirty = append(w.dirty, b)
-		if len(w.queue) == 0 || len(w.dirty) == cap(w.dirty) {
+		if len(w.dirty) == cap(w.dirty) {
 			w.flush()
 		}
 	}
+}
+
+// next returns the next job. Replies do not wait while the worker does.
+func (w *worker) next() (b *job, ok bool) {
+	select {
+	case b, ok = <-w.queue:
+		return b, ok
+	default:
+	}
+	w.flush()
+	b, ok = <-w.queue
+	return b, ok
 }
 
 // flush writes the replies that wait. A connection may be there several times;

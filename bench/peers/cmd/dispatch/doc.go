@@ -4,7 +4,7 @@
 //	go run ./cmd/dispatch                            # everything, about 20 minutes
 //	go run ./cmd/dispatch -parts tail -pairs 6 -servers kcm-idle,netpool
 //
-// The load is the same for all servers, to the message: Poisson arrivals over 32
+// The load is the same for all servers, in tail and one to the message: Poisson arrivals over 32
 // connections, most messages 10 us of computing (the worker spins), one in a
 // hundred 2 ms of waiting (the worker sleeps), 4 workers. Of interest are the
 // quick ones, which should not notice the others while a worker is free.

@@ -39,8 +39,8 @@ type handoffResult struct {
 }
 
 // handoffServers are a server that hands messages over, the same without, and two with
-// a channel: netchan answers in order, one write for each message, with two workers for
-// each P; netpool in any order, and with one write for several when it can.
+// a channel and as many workers: netchan answers in order, one write for each message;
+// netpool in any order, and with one write for several when it can.
 func handoffServers(ctx context.Context, r *rig.Rig, procs int) ([]rig.Server, error) {
 	netpool, err := peer(ctx, r, "netpool", handoffWorkers)
 	if err != nil {

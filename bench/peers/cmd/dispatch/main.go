@@ -101,7 +101,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
-	rep.Targets = rep.targets()
+	rep.Targets, rep.Missing = rep.targets(), rep.missing(o.servers)
 	if err := o.Write(stdout, rep.markdown(), rep); err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ type report struct {
 	One      *tailResult     `json:"one"`
 	Handoff  []handoffResult `json:"handoff"`
 	Targets  []target        `json:"targets"`
+	Missing  []string        `json:"not_measured,omitempty"`
 	Skipped  []rig.Skip      `json:"skipped,omitempty"`
 	Failures []rig.Failure   `json:"failures,omitempty"`
 }
@@ -47,10 +48,13 @@ func (r *report) markdown() string {
 	for _, h := range r.Handoff {
 		fmt.Fprintf(&b, "\n### Hand-off: 64 connections, 16 in flight on each, 64 B, %d workers, GOMAXPROCS=%d\n\n%s", handoffWorkers, h.Procs, h.markdown())
 	}
-	if len(r.Targets) > 0 {
+	if len(r.Targets)+len(r.Missing) > 0 {
 		b.WriteString("\n### Targets\n\n")
 		for _, t := range r.Targets {
 			fmt.Fprintf(&b, "- %s\n", t)
+		}
+		for _, m := range r.Missing {
+			fmt.Fprintf(&b, "- NOT MEASURED: %s\n", m)
 		}
 	}
 	b.WriteString(rig.Missing(r.Skipped, r.Failures))

@@ -149,6 +149,9 @@ func TestFailures(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), "2 runs failed") {
 				t.Errorf("run = %v, want 2 failed runs", err)
 			}
+			if !strings.Contains(text, "NOT MEASURED: tail: kcm-idle") || !slices.Equal(rep.Missing, []string{"tail: kcm-idle", "slo: kcm-idle"}) {
+				t.Errorf("not measured: %q in\n%s", rep.Missing, text)
+			}
 			if len(rep.Failures) != 2 || strings.Count(text, want) < 2 {
 				t.Errorf("failures %+v, want 2 with %q", rep.Failures, want)
 			}

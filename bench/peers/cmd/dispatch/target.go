@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kcm-go/kcm/bench/peers/internal/rig"
 )
@@ -59,6 +60,28 @@ func (t target) String() string {
 		got, want = got+" "+t.Unit, want+" "+t.Unit
 	}
 	return fmt.Sprintf("%s: %s: %s is %s, wanted %s %s", verdict, t.Part, t.What, got, t.Rel, want)
+}
+
+// missing lists the servers that were asked for and gave nothing, by part.
+func (r *report) missing(asked []string) (list []string) {
+	for _, p := range []struct {
+		name string
+		ran  bool
+		has  func(server string) bool
+	}{
+		{"tail", r.Tail != nil, func(s string) bool { return r.Tail.row(s) != nil }},
+		{"slo", r.SLO != nil, func(s string) bool {
+			return slices.ContainsFunc(r.SLO.Rows, func(row sloRow) bool { return row.Server == s })
+		}},
+		{"one", r.One != nil, func(s string) bool { return r.One.row(s) != nil }},
+	} {
+		for _, s := range asked {
+			if p.ran && !p.has(s) {
+				list = append(list, p.name+": "+s)
+			}
+		}
+	}
+	return list
 }
 
 // targets are those of the parts that base took part in.

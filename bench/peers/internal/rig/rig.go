@@ -192,7 +192,7 @@ func (r *Rig) generate(ctx context.Context, result checker, args []string) error
 	if err != nil {
 		return err
 	}
-	ended := gen.Wait(ctx, r.Warmup+r.Duration+generatorSlack)
+	ended := gen.Wait(ctx, lasts(args)+generatorSlack)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -200,6 +200,18 @@ func (r *Rig) generate(ctx context.Context, result checker, args []string) error
 		return fmt.Errorf("generator: %w", errors.Join(ended, err))
 	}
 	return ended
+}
+
+// lasts returns how long the load is to last that args ask for.
+func lasts(args []string) (d time.Duration) {
+	for i, a := range args[1:] {
+		if args[i] == "-duration" || args[i] == "-warmup" {
+			if more, err := time.ParseDuration(a); err == nil { // else the generator says so
+				d += more
+			}
+		}
+	}
+	return d
 }
 
 func (r *Rig) start(s Server) (*Child, error) {
