@@ -106,7 +106,7 @@ func (m *Mux) enter(sh *shard, open func(*Psock) error) (*Psock, error) {
 	p := &Psock{mux: m, shard: sh, index: index}
 	p.waiter.Wake = p.drained
 	if m.opt.OrderedReplies {
-		p.order = &order{}
+		p.order = &order{soft: int64(sh.loop.Options().SendSoft)}
 	}
 	if err = m.profile.Init(&p.parser, (*lower)(p), p); err == nil {
 		p.parser.SetOrigin(sh.origin)

@@ -25,12 +25,12 @@ type burst struct {
 	msg     sgmsg.Message
 	lens    []uint32
 	charge  int
-	seq     uint64        // order of admission
+	seq     uint64        // order of admission to where it is
+	nth     uint64        // order of admission of its flow
 	first   uint64        // ordered replies: number of message 0 on its connection
 	arrived time.Duration // when the ready callback began, by the loop's clock
 	queued  time.Duration // when it was handed over
 	claimed atomic.Int32  // messages that have been started
-	left    atomic.Int32  // messages not finished
 
 	// Under steer.mu.
 	users   int           // readers that claim from it
@@ -65,6 +65,9 @@ func (b *burst) claim() (i int, ok bool) {
 	i = int(b.claimed.Add(1)) - 1
 	return i, i < len(b.lens)
 }
+
+// upNext is the number on its connection of the message that would be started next.
+func (b *burst) upNext() uint64 { return b.first + uint64(b.claimed.Load()) }
 
 // rest returns how many messages nobody has started.
 func (b *burst) rest() int { return max(0, len(b.lens)-int(b.claimed.Load())) }
@@ -142,6 +145,19 @@ func (l *burstList) pushFront(b *burst) {
 	}
 }
 
+// insert puts b before the first burst of its flow that was admitted later.
+func (l *burstList) insert(b *burst) {
+	if l.tail == nil || l.tail.nth < b.nth {
+		l.push(b)
+		return
+	}
+	at := &l.head
+	for (*at).nth < b.nth {
+		at = &(*at).next
+	}
+	b.next, *at = *at, b
+}
+
 func (l *burstList) pop() *burst {
 	b := l.head
 	if b == nil {
@@ -178,7 +194,7 @@ func (p *burstPool) put(b *burst) {
 	b.msg.Reset()
 	b.psock, b.socket = nil, nil
 	b.lens = b.lens[:0]
-	b.charge, b.users, b.at, b.parked, b.unbind = 0, 0, cursor{}, false, bound
+	b.charge, b.users, b.at, b.parked, b.unbind, b.seq, b.first = 0, 0, cursor{}, false, bound, 0, 0
 	b.claimed.Store(0)
 	for {
 		h := p.returned.Load()

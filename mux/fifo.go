@@ -95,6 +95,10 @@ func (st *steer) bind() *Socket {
 func (st *steer) admitFIFO(b *burst) {
 	s := b.socket
 	if s == nil {
+		if st.spare(b.psock) <= 0 {
+			st.admitToFlow(nil, b)
+			return
+		}
 		st.parked.push(b)
 		for st.parked.head != nil && st.waiters.head != nil { // which became free meanwhile
 			st.readyFIFO(st.waiters.head) // takes it, or is full and leaves the waiters
@@ -102,10 +106,13 @@ func (st *steer) admitFIFO(b *burst) {
 		return
 	}
 	how := b.unbind
-	if len(b.lens) > 0 {
-		st.enqueue(&s.own, b) // its charge was added by the loop
-	} else {
+	switch { // its charge was added by the loop
+	case len(b.lens) == 0:
 		st.recycle(b)
+	case st.spare(b.psock) <= 0:
+		st.admitToFlow(&s.own, b)
+	default:
+		st.start(&s.own, b)
 	}
 	if how == bound {
 		return
@@ -136,13 +143,17 @@ func (st *steer) readyFIFO(s *Socket) {
 			}
 			b := l.pop()
 			b.socket = s
-			s.own.charge.Add(int64(b.charge))
-			if !b.parked {
-				st.start(&s.own, b)
+			if b.parked && st.spare(b.psock) <= 0 {
+				st.admitToFlow(&s.own, b)
 				continue
 			}
-			st.unpark(b)
-			st.enqueue(&s.own, b)
+			if b.parked {
+				st.unpark(b)
+			} else {
+				b.psock.flow.slots-- // it kept the one that it gets now
+			}
+			s.own.charge.Add(int64(b.charge))
+			st.start(&s.own, b)
 		}
 	}
 	s.state = inWaiters
@@ -173,6 +184,7 @@ func (st *steer) rehome(b *burst) {
 		if s.own.charge.Load() < st.limit {
 			b.socket = s
 			s.own.charge.Add(int64(b.charge))
+			b.psock.flow.slots-- // it kept the one that it gets now
 			st.start(&s.own, b)
 			return
 		}

@@ -2,6 +2,7 @@ package mux
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/kcm-go/kcm/sgmsg"
 )
@@ -15,7 +16,15 @@ import (
 //
 // Whoever ends the message at head sends its replies and those behind it that wait;
 // the others leave theirs. Nobody sends under the lock.
+//
+// What waits behind the head is bounded: when it is more than soft no other message of
+// the connection is started, and the loop delivers none.
 type order struct {
+	soft  int64
+	first atomic.Uint64 // as head
+	held  atomic.Int64  // charged to slots that are done
+	waits atomic.Bool   // the connection holds for held
+
 	mu      sync.Mutex
 	head    uint64        // first message not done
 	tail    uint64        // number of the next message
@@ -28,7 +37,14 @@ type order struct {
 
 type slot struct {
 	replies sgmsg.Message
+	charge  int
 	done    bool
+}
+
+// full reports whether message number may not be started: too many replies wait, and not
+// for those to this one. Any goroutine.
+func (o *order) full(number uint64) bool {
+	return o.held.Load() > o.soft && number != o.first.Load()
 }
 
 // issue numbers the next n messages and returns the first number.
@@ -45,7 +61,7 @@ func (o *order) issue(n int) uint64 {
 		slots := make([]slot, size)
 		for i := o.head; i < first; i++ {
 			from, to := &o.slots[i&uint64(len(o.slots)-1)], &slots[i&uint64(size-1)]
-			to.done = from.done
+			to.done, to.charge = from.done, from.charge
 			if from.replies.Len() > 0 {
 				from.replies.MoveTo(&to.replies)
 			}
@@ -74,6 +90,8 @@ func (o *order) finish(p *Psock, number uint64, replies *sgmsg.Message) {
 	}
 	s := &o.slots[number&uint64(len(o.slots)-1)]
 	s.done = true
+	s.charge = replies.Len() + chargeOverMsg
+	o.held.Add(int64(s.charge))
 	if replies.Len() > 0 {
 		replies.MoveTo(&s.replies)
 		replies.Reset()
@@ -96,11 +114,13 @@ func (o *order) finish(p *Psock, number uint64, replies *sgmsg.Message) {
 			}
 			s.replies.Reset()
 			s.done = false
+			o.held.Add(-int64(s.charge))
 			o.head++
-			if p.mux.opt.OnLost != nil && n > 0 {
-				break // one message at a time, for the record
+			if n > 0 && (p.mux.opt.OnLost != nil || int64(o.out.Len()) > o.soft) {
+				break // for the record one message at a time; else not too many at once
 			}
 		}
+		o.first.Store(o.head)
 		if n == 0 {
 			break
 		}
@@ -112,6 +132,24 @@ func (o *order) finish(p *Psock, number uint64, replies *sgmsg.Message) {
 	}
 	o.sending = false
 	o.mu.Unlock()
+	p.unbar() // the head has moved
+	o.release(p)
+}
+
+// restrain holds the connection, on its loop, while too many replies wait.
+func (o *order) restrain(p *Psock) {
+	if o.held.Load() <= o.soft || o.waits.Swap(true) {
+		return
+	}
+	p.hold()
+	o.release(p) // if they have left meanwhile
+}
+
+// release ends the hold when half of what is allowed is free.
+func (o *order) release(p *Psock) {
+	if o.waits.Load() && o.held.Load() <= o.soft/2 && o.waits.CompareAndSwap(true, false) {
+		p.onLoop(p.unhold)
+	}
 }
 
 // end gives up the replies that wait, of a connection that has ended. Loop's thread.

@@ -72,6 +72,6 @@ func (d *DelayStats) Quantile(q float64) time.Duration {
 
 // dispatchStats are the counters of steering and readers. Under steer.mu.
 type dispatchStats struct {
-	Received, Rejected, Discarded, Stolen, Slow uint64
-	Delay                                       DelayStats
+	Received, Discarded, Stolen uint64
+	Delay                       DelayStats
 }

@@ -11,9 +11,8 @@ import (
 //	message -> filling -> sealed, sealed, ... -> steer.push
 //	           (one connection's)     (of this turn)
 //
-// With the policy Idle bursts are handed over at the end of the turn, together, or of
-// the ready callback when a reader is waiting; with FIFO at the end of the callback,
-// because a socket is bound until then. Loop's thread.
+// With the policy Idle bursts are handed over at the end of the turn, together; with FIFO
+// at the end of the callback, because a socket is bound until then. Loop's thread.
 type passing struct {
 	pool           burstPool
 	filling        *burst
@@ -62,6 +61,9 @@ func (sh *shard) fill(p *Psock) *burst {
 // that has room then.
 func (sh *shard) room(p *Psock) bool {
 	st, ps := sh.mux.steer, &sh.passing
+	if st.stuffed(p) {
+		return false
+	}
 	var filling int64
 	if b := ps.filling; b != nil {
 		filling = int64(b.charge)
@@ -190,7 +192,7 @@ func (p *Psock) unpark() { p.shard.loop.PostTask(&p.resume) }
 // goroutine.
 func (p *Psock) settle(n int) {
 	if p.owed.Add(-int64(n)) == 0 && p.lingers.CompareAndSwap(true, false) {
-		p.shard.loop.Post(p.goOn)
+		p.shard.loop.Post(p.goOn) // a closed loop has ended its connections
 	}
 }
 
@@ -203,10 +205,10 @@ func (p *Psock) afterWork(fn func()) {
 	if b := p.shard.passing.filling; b != nil && b.psock == p {
 		p.shard.seal(bound)
 	}
-	if p.owed.Load() > 0 {
+	if p.owed.Load() > 0 || p.shard.current == p { // the present message may be passed as well
 		p.later = fn
 		p.lingers.Store(true)
-		if p.owed.Load() > 0 || !p.lingers.CompareAndSwap(true, false) {
+		if p.owed.Load() > 0 || p.shard.current == p || !p.lingers.CompareAndSwap(true, false) {
 			return
 		}
 		p.later = nil

@@ -43,12 +43,11 @@ type Psock struct {
 	dropped int // bytes of an incomplete message
 
 	// Messages passed to the workers.
-	bound   *Socket      // FIFO: who gets those of this callback
-	order   *order       // with OrderedReplies, else nil
-	inline  bool         // ordered: the handler's replies wait in order.inline
-	resume  ring.Task    // ends the pause of a parked connection
-	slots   int          // under steer.mu: readers at work, and bursts that may start
-	backlog burstList    // under steer.mu: bursts that wait for a slot
+	bound   *Socket   // FIFO: who gets those of this callback
+	order   *order    // with OrderedReplies, else nil
+	inline  bool      // ordered: the handler's replies wait in order.inline
+	resume  ring.Task // ends the pause of a parked connection
+	flow    flow
 	owed    atomic.Int64 // messages passed and not handled
 	lingers atomic.Bool  // later is to run when owed is 0
 	later   func()
@@ -160,7 +159,7 @@ func (p *Psock) handleInOrder(h Handler, msg *sgmsg.Message) Verdict {
 	if b := p.shard.passing.filling; b != nil && b.psock == p {
 		p.shard.seal(bound) // so that its messages have their numbers
 	}
-	if !p.order.pending() && p.stream.Pushed() == 0 { // a Send would overtake what was pushed
+	if !p.order.pending() && !p.stream.Pushing() { // a Send would overtake what was pushed
 		return h(p, msg)
 	}
 	p.inline = true
@@ -168,6 +167,7 @@ func (p *Psock) handleInOrder(h Handler, msg *sgmsg.Message) Verdict {
 	p.inline = false                           // after a panic the connection ends
 	if v != Pass || p.order.inline.Len() > 0 { // what was sent before Pass has a turn of its own
 		p.order.finish(p, p.order.issue(1), &p.order.inline)
+		p.order.restrain(p)
 	}
 	return v
 }
@@ -183,6 +183,9 @@ func (p *Psock) guard(delivery bool) {
 		}
 	}
 	p.shard.callbackEnds(p, delivery)
+	if p.later != nil && p.owed.Load() == 0 && p.lingers.CompareAndSwap(true, false) {
+		p.goOn() // asked for while the callback ran
+	}
 }
 
 // readDone is the parsers' callback at the end of each read loop.
@@ -297,6 +300,10 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	p.dead.Store(true)
 	if p.order != nil {
 		p.order.end(p)
+	}
+	p.unbar()
+	if p.later != nil && p.lingers.CompareAndSwap(true, false) { // whoever waits for its work
+		p.goOn()
 	}
 	for _, ch := range p.waiting {
 		close(ch)

@@ -86,7 +86,7 @@ func (rd *Reader) Next(ctx context.Context) (*Received, error) {
 		rd.finish()
 	}
 	for {
-		if b := rd.burst; b != nil && !rd.stopped.Load() {
+		if b := rd.burst; b != nil && !rd.stopped.Load() && !b.psock.full(b.upNext()) {
 			if i, ok := b.claim(); ok {
 				return rd.begin(b, i), nil
 			}
@@ -204,7 +204,7 @@ func (rd *Reader) took(st *steer, b *burst, now time.Duration) {
 	now = max(now, b.queued, b.arrived) // it may have come after we looked at the clock
 	rd.burst, rd.at, rd.since = b, cursor{}, now
 	delay := now - b.arrived
-	rd.overdue = st.codel.rejects(delay)
+	rd.overdue = rd.socket.queue().codel.rejects(delay)
 	rd.r.times = Times{Arrived: b.arrived, Queued: b.queued, Started: now}
 	if b.users == 1 {
 		st.stats.Delay.record(delay, b.rest())

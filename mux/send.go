@@ -84,7 +84,9 @@ func (p *Psock) watch() bool {
 }
 
 // crowded reports whether more waits to be sent than should. Any goroutine.
-func (p *Psock) crowded() bool { return p.overdrawn.Load() || p.stream.Crowded() }
+func (p *Psock) crowded() bool {
+	return (p.overdrawn.Load() || p.stream.Crowded()) && !p.dead.Load()
+}
 
 // SendPayload sends a copy of payload as one message, with the header that
 // Options.Format writes. Errors: ENOMEM when private memory is used up, EMSGSIZE
@@ -150,6 +152,7 @@ func (p *Psock) charge(producer *Psock) {
 // has ended. Loop's thread.
 func (p *Psock) drained() {
 	p.overdrawn.Store(false)
+	p.unbar()
 	debtors := p.debtors
 	p.debtors = nil
 	for _, q := range debtors {

@@ -222,7 +222,7 @@ func (w *dispatch) run() {
 		for _, f := range w.flows {
 			w.t.Logf("connection %d: sent %d, todo %d, arrived %d, passed %d, next %d, in hands %d, last reply %d, foreign %d of %d, lost %d, dead %v closed %v eof %v lazy %v patient %v, holds %d, slots %d, owed %d",
 				f.id, f.sent, f.todo, f.arrived, len(f.passed), f.next, f.inHands, f.last, f.foreign, f.sentTo, f.lost,
-				f.dead, f.closed, f.eof, f.lazy, f.patient, f.p.holds, f.p.slots, f.p.owed.Load())
+				f.dead, f.closed, f.eof, f.lazy, f.patient, f.p.holds, f.p.flow.slots, f.p.owed.Load())
 		}
 		for i, k := range w.workers {
 			w.t.Logf("worker %d: kind %d, at work %v, hands %d, asleep %v, lagging %v, ended %v", i, k.kind, k.current != nil, len(k.hands), k.asleep, k.lagging, k.ended)
@@ -397,8 +397,8 @@ func (w *dispatch) finish() {
 // check compares what came back with what is to come back.
 func (f *simFlow) check() {
 	w := f.w
-	if f.p.slots != 0 || f.p.backlog.head != nil {
-		w.fatalf("connection %d: %d slots are taken at the end, backlog %v", f.id, f.p.slots, f.p.backlog.head)
+	if f.p.flow.slots != 0 || f.p.flow.backlog.head != nil {
+		w.fatalf("connection %d: %d slots are taken at the end, backlog %v", f.id, f.p.flow.slots, f.p.flow.backlog.head)
 	}
 	if f.dead || w.early {
 		return
@@ -534,7 +534,7 @@ func (f *simFlow) got(id, n int) {
 // check compares steer with what the test knows.
 func (w *dispatch) check() {
 	st := w.st
-	if st.inbox.Load() != nil {
+	if st.asked() {
 		w.fatalf("something was left in the inbox")
 	}
 	st.mu.Lock()
@@ -591,10 +591,10 @@ func (w *dispatch) check() {
 	count(&st.parked, false, false)
 	passed := 0
 	for _, f := range w.flows {
-		count(&f.p.backlog, false, true)
+		count(&f.p.flow.backlog, false, false)
 		passed += len(f.passed)
-		if f.p.slots != slots[f.p] {
-			w.fatalf("connection %d has %d slots taken, by %d", f.id, f.p.slots, slots[f.p])
+		if f.p.flow.slots != slots[f.p] {
+			w.fatalf("connection %d has %d slots taken, by %d", f.id, f.p.flow.slots, slots[f.p])
 		}
 	}
 	if passed != left {

@@ -32,6 +32,7 @@ type Socket struct {
 func (m *Mux) Socket() (*Socket, error) {
 	st := m.steer
 	s := &Socket{mux: m}
+	s.own.codel = st.newCodel()
 	st.lock()
 	defer st.unlock()
 	if st.closed {
@@ -167,7 +168,7 @@ func (s *Socket) receive(rd *Reader) (*Received, error) {
 		}
 	}
 	if !joined {
-		if b = q.head(); b == nil {
+		if b = st.first(q); b == nil {
 			return nil, errEmpty
 		}
 		i, _ = b.claim()
@@ -184,12 +185,12 @@ func (s *Socket) receive(rd *Reader) (*Received, error) {
 	r.From, r.open, r.next = b.psock, true, nil
 	r.number = b.first + uint64(i)
 	r.times = Times{Arrived: b.arrived, Queued: b.queued, Started: now}
-	r.late = st.codel.rejects(now - b.arrived)
+	r.late = q.codel.rejects(now - b.arrived)
 	st.stats.Received++
 	p := b.psock
 	if joined {
 		st.stats.Stolen++
-		p.slots++
+		p.flow.slots++
 		return r, nil
 	}
 	st.stats.Delay.record(now-b.arrived, 1)
@@ -199,15 +200,15 @@ func (s *Socket) receive(rd *Reader) (*Received, error) {
 		st.recycle(b)
 		return r, nil
 	}
-	if p.slots < st.cap { // the rest may start, with a slot of its own
-		p.slots++
-	} else {
-		q.remove(b)
-		st.waiting += b.rest()
-		p.backlog.pushFront(b)
+	if st.spare(p) > 0 { // the rest may start, with a slot of its own
+		p.flow.slots++
+		// What a Reader has given back is no longer charged.
+		st.discharge(q, b, min(int(b.lens[i])+chargeOverMsg, b.charge), now)
+		return r, nil
 	}
-	// What a Reader has given back is no longer charged.
-	st.discharge(q, b, min(int(b.lens[i])+chargeOverMsg, b.charge), now)
+	q.remove(b)
+	st.discharge(q, b, b.charge, now)
+	st.shelve(b)
 	return r, nil
 }
 

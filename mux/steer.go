@@ -38,27 +38,31 @@ func (p Policy) String() string { return [...]string{"idle", "fifo"}[p] }
 // it. Readers do; what is done under the lock is a few dozen instructions, once for
 // each burst.
 //
-// A connection is a flow: at most cap readers are at work on it at a time. Its slots
-// are taken by bursts of it in a queue and by readers at work; what finds no slot
-// waits in the connection's backlog, so that the queues hold only what may start.
+// A connection is a flow (flow.go): at most cap readers are at work on it at a time. What
+// finds no slot waits in the connection's backlog, so that the queues hold only what may
+// start.
 //
 // Invariants under the lock, when it is free and the inbox is empty:
 //
 //  1. A burst is in one place: a queue's ready or resumed, a flow's backlog, parked,
 //     held, or with users > 0 in active if it has messages left.
-//  2. p.slots is the number of readers at work on p and bursts of p in queues or
-//     held, at most cap; with a backlog it is cap.
+//  2. A flow's slots are the readers at work on it and its bursts in queues or held, at
+//     most cap; with a backlog they are cap, or the flow is blocked.
 //  3. While a reader is in a queue's idle list, nothing in that queue could start.
-//  4. A parked connection has one burst, of one message, in parked.
+//  4. A parked connection has one burst, of one message, in parked or at the end of its
+//     backlog.
 //  5. FIFO: a socket is in waiters, or bound to one connection, or neither (full or
 //     closed).
 type steer struct {
-	mux   *Mux
-	fifo  bool
-	cap   int
-	limit int64 // bytes charged to a queue, above which it takes no more
+	mux       *Mux
+	fifo      bool
+	cap       int
+	limit     int64        // bytes charged to a queue, or all backlogs, above which it takes no more
+	flowLimit int64        // to one backlog
+	behind    atomic.Int64 // charged to all backlogs
 
 	inbox atomic.Pointer[burst]
+	freed atomic.Pointer[Psock] // flows to be let in, by unbar
 	clock func() time.Duration
 
 	readers atomic.Pointer[[]*Reader] // whose replies may wait; replaced under mu
@@ -75,7 +79,6 @@ type steer struct {
 	parked  burstList // each is the one message a paused connection could not pass on
 	sockets []*Socket
 	closed  bool
-	codel   codel
 	stats   dispatchStats
 
 	slow, rejected, drops atomic.Uint64
@@ -89,12 +92,13 @@ type steer struct {
 // steer.mu, except charge and idlers.
 type queue struct {
 	ready   burstList    // by order of admission
-	resumed burstList    // likewise: flows that have a slot again
+	resumed burstList    // by when they got their slot: of flows that had none
 	active  []*burst     // being read, with messages left that others may claim
 	idle    *Reader      // waiting, the last one first: its caches are warm
 	idlers  atomic.Int32 // their number; a hint for loops
 	coming  int          // readers that were woken and have not looked yet
 	charge  atomic.Int64 // of bursts that no reader has taken
+	codel   codel
 }
 
 func newSteer(m *Mux) *steer {
@@ -106,8 +110,13 @@ func newSteer(m *Mux) *steer {
 		st.quiet.Stop() // until a reply waits
 	}
 	st.scarce.Store(runtime.GOMAXPROCS(0) <= len(m.loops))
-	st.codel = codel{target: m.opt.DelayTarget, interval: m.opt.DelayInterval}
+	st.flowLimit = max(st.limit/8, 1)
+	st.shared.codel = st.newCodel()
 	return st
+}
+
+func (st *steer) newCodel() codel {
+	return codel{target: st.mux.opt.DelayTarget, interval: st.mux.opt.DelayInterval}
 }
 
 // push hands bursts over, linked in reverse order of their arrival. Any goroutine;
@@ -126,11 +135,14 @@ func (st *steer) push(newest, oldest *burst) bool {
 // drain sees to it that what is in the inbox is admitted, by us or by whoever has the
 // lock.
 func (st *steer) drain() (woke bool) {
-	for st.inbox.Load() != nil && st.mu.TryLock() {
+	for st.asked() && st.mu.TryLock() {
 		woke = st.unlock() || woke
 	}
 	return woke
 }
+
+// asked reports whether there is something to admit.
+func (st *steer) asked() bool { return st.inbox.Load() != nil || st.freed.Load() != nil }
 
 // lock and unlock bracket whatever readers and sockets do. unlock reports whether it
 // woke a reader.
@@ -152,7 +164,7 @@ func (st *steer) unlock() (woke bool) {
 			woke = true
 		}
 		// A push that found the lock taken came before this look or looks itself.
-		if st.inbox.Load() == nil || !st.mu.TryLock() {
+		if !st.asked() || !st.mu.TryLock() {
 			return woke
 		}
 	}
@@ -160,6 +172,7 @@ func (st *steer) unlock() (woke bool) {
 
 // admit empties the inbox into the queues, and notes whom to wake.
 func (st *steer) admit(wake **Reader) {
+	st.admitFreed()
 	var in *burst
 	for b := st.inbox.Swap(nil); b != nil; {
 		b.next, in, b = in, b, b.next
@@ -167,11 +180,16 @@ func (st *steer) admit(wake **Reader) {
 	for in != nil {
 		b := in
 		in, b.next = b.next, nil
+		f := &b.psock.flow
+		f.admitted++
+		b.nth = f.admitted
 		switch {
 		case st.closed:
 			st.discard(b)
 		case st.fifo:
 			st.admitFIFO(b)
+		case st.spare(b.psock) <= 0:
+			st.admitToFlow(&st.shared, b)
 		case b.parked && (st.parked.head != nil || st.shared.charge.Load() >= st.limit):
 			st.parked.push(b)
 			st.crowded.Store(true)
@@ -180,7 +198,7 @@ func (st *steer) admit(wake **Reader) {
 				st.shared.charge.Add(int64(b.charge))
 				st.unpark(b)
 			}
-			st.enqueue(&st.shared, b)
+			st.start(&st.shared, b)
 		}
 	}
 	if !st.fifo {
@@ -192,22 +210,9 @@ func (st *steer) admit(wake **Reader) {
 	}
 }
 
-// enqueue puts an admitted burst where a reader finds it as soon as its flow has a
-// slot.
-func (st *steer) enqueue(q *queue, b *burst) {
-	p := b.psock
-	if p.slots == st.cap {
-		st.number(b)
-		st.waiting += b.rest()
-		p.backlog.push(b)
-		return
-	}
-	p.slots++
-	st.start(q, b)
-}
-
-// start is enqueue for a burst that has a slot.
+// start puts a charged burst in a queue, with a slot of its flow.
 func (st *steer) start(q *queue, b *burst) {
+	b.psock.flow.slots++
 	st.number(b)
 	q.ready.push(b)
 }
@@ -215,15 +220,6 @@ func (st *steer) start(q *queue, b *burst) {
 func (st *steer) number(b *burst) {
 	st.seq++
 	b.seq = st.seq
-}
-
-// next takes the first burst of a flow's backlog.
-func (st *steer) next(p *Psock) *burst {
-	b := p.backlog.pop()
-	if b != nil {
-		st.waiting -= b.rest()
-	}
-	return b
 }
 
 // rouse takes as many readers off the idle list as there are messages that could
@@ -234,11 +230,11 @@ func (st *steer) rouse(q *queue, wake **Reader) {
 	}
 	n := -q.coming
 	for _, b := range q.active {
-		n += min(b.rest(), st.cap-b.psock.slots)
+		n += min(b.rest(), st.spare(b.psock))
 	}
 	for _, l := range [...]*burst{q.resumed.head, q.ready.head} {
 		for b := l; b != nil && n < int(q.idlers.Load()); b = b.next {
-			n += 1 + max(0, min(b.rest()-1, st.cap-b.psock.slots))
+			n += 1 + max(0, min(b.rest()-1, st.spare(b.psock)))
 		}
 	}
 	for ; n > 0 && q.idle != nil; n-- {
@@ -260,7 +256,7 @@ func (st *steer) take(q *queue, now time.Duration) *burst {
 	if b := st.joinable(q, now); b != nil {
 		return st.join(b, now)
 	}
-	b := q.head()
+	b := st.first(q)
 	if b == nil {
 		return nil
 	}
@@ -281,7 +277,7 @@ func (st *steer) joinable(q *queue, now time.Duration) *burst {
 	}
 	any := q.head() == nil
 	for _, b := range q.active {
-		if (any || now-b.started > stale) && b.rest() > 0 && b.psock.slots < st.cap {
+		if (any || now-b.started > stale) && b.rest() > 0 && st.spare(b.psock) > 0 && !st.bars(b) {
 			return b
 		}
 	}
@@ -289,7 +285,7 @@ func (st *steer) joinable(q *queue, now time.Duration) *burst {
 }
 
 func (st *steer) join(b *burst, now time.Duration) *burst {
-	b.psock.slots++
+	b.psock.flow.slots++
 	b.users++
 	b.started = now
 	st.stats.Stolen++
@@ -301,10 +297,16 @@ func (st *steer) join(b *burst, now time.Duration) *burst {
 func (st *steer) discharge(q *queue, b *burst, n int, now time.Duration) {
 	b.charge -= n
 	charge := q.charge.Add(-int64(n))
-	st.codel.observe(now-b.arrived, now)
+	q.codel.observe(now-b.arrived, now)
+	st.relax(q, b.socket, charge)
+}
+
+// relax lets in who waits for room in a queue, that of a socket with FIFO, whose charge
+// has fallen.
+func (st *steer) relax(q *queue, s *Socket, charge int64) {
 	if st.fifo {
-		if charge == 0 || st.starved(b.socket) {
-			st.readyFIFO(b.socket)
+		if s != nil && (charge == 0 || st.starved(s)) {
+			st.readyFIFO(s)
 		}
 		return
 	}
@@ -313,9 +315,13 @@ func (st *steer) discharge(q *queue, b *burst, n int, now time.Duration) {
 	}
 	for q.charge.Load() < st.limit && st.parked.head != nil {
 		b := st.parked.pop()
+		if st.spare(b.psock) <= 0 {
+			st.admitToFlow(q, b)
+			continue
+		}
 		q.charge.Add(int64(b.charge))
 		st.unpark(b)
-		st.enqueue(q, b)
+		st.start(q, b)
 	}
 	st.crowded.Store(st.parked.head != nil)
 }
@@ -330,12 +336,15 @@ func (st *steer) unpark(b *burst) {
 // start are for others. done: the burst is finished; the caller recycles it after
 // unlocking.
 func (st *steer) leave(q *queue, b *burst) (done bool) {
+	if b.rest() > 0 {
+		st.bars(b)
+	}
 	b.users--
 	rest := b.rest()
 	if b.users == 0 || rest == 0 {
 		st.retire(q, b)
 	}
-	if b.users == 0 && rest > 0 { // its reader was stopped
+	if b.users == 0 && rest > 0 { // its reader was stopped, or the flow is barred
 		st.putBack(b)
 		return false
 	}
@@ -348,6 +357,9 @@ func (st *steer) putBack(b *burst) {
 	switch {
 	case st.closed:
 		st.drop(b)
+	case b.psock.flow.blocked:
+		b.psock.flow.slots--
+		st.shelve(b)
 	case b.socket != nil && b.socket.closed:
 		st.rehome(b)
 	default:
@@ -365,22 +377,6 @@ func (st *steer) retire(q *queue, b *burst) {
 			q.active = q.active[:last]
 			return
 		}
-	}
-}
-
-// free gives back a slot of a flow, to its own backlog first.
-func (st *steer) free(p *Psock) {
-	b := st.next(p)
-	switch {
-	case b == nil:
-		p.slots--
-	case st.closed:
-		st.drop(b)
-	case b.socket != nil && b.socket.closed:
-		b.socket.own.charge.Add(-int64(b.charge))
-		st.rehome(b)
-	default:
-		st.queueOf(b).resumed.push(b)
 	}
 }
 
@@ -409,6 +405,8 @@ func (st *steer) recycle(b *burst) { b.psock.shard.passing.pool.put(b) }
 // close drops what is queued and tells every reader.
 func (st *steer) close() {
 	st.lock()
+	var woken *Reader
+	st.admit(&woken)
 	st.closed = true
 	var queues []*queue
 	if st.fifo {
@@ -439,6 +437,11 @@ func (st *steer) close() {
 		st.discard(b)
 	}
 	st.unlock()
+	for woken != nil {
+		rd := woken
+		woken = rd.next
+		readers = append(readers, rd)
+	}
 	for _, rd := range readers {
 		rd.next = nil
 		rd.wake()
@@ -451,9 +454,9 @@ func (st *steer) close() {
 // drop discards a burst that has a slot, and its flow's backlog.
 func (st *steer) drop(b *burst) {
 	p := b.psock
-	p.slots--
+	p.flow.slots--
 	st.discard(b)
-	for b := st.next(p); b != nil; b = st.next(p) {
+	for b := st.unshelve(p); b != nil; b = st.unshelve(p) {
 		st.discard(b)
 	}
 }

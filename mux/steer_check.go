@@ -16,8 +16,8 @@ func (st *steer) violation() string {
 	}
 	c.waitingBursts()
 	for p, n := range c.queued {
-		if n > p.slots || p.slots > st.cap {
-			c.wrong("connection %d: %d slots, %d of them for bursts in queues, at most %d", p.index, p.slots, n, st.cap)
+		if n > p.flow.slots || p.flow.slots > st.cap {
+			c.wrong("connection %d: %d slots, %d of them for bursts in queues, at most %d", p.index, p.flow.slots, n, st.cap)
 		}
 		c.backlog(p)
 	}
@@ -54,6 +54,8 @@ func (c *steerCheck) wrong(format string, args ...any) {
 	}
 }
 
+const inBacklog = "a backlog"
+
 // waits looks at a burst that no reader has.
 func (c *steerCheck) waits(b *burst, where string) {
 	switch {
@@ -63,13 +65,13 @@ func (c *steerCheck) waits(b *burst, where string) {
 		c.wrong("a burst in %s has %d readers", where, b.users)
 	case b.rest() == 0:
 		c.wrong("a burst in %s has no messages left", where)
-	case b.parked != (where == "parked"):
+	case b.parked != (where == "parked") && !(where == inBacklog && b == b.psock.flow.backlog.tail):
 		c.wrong("a burst in %s is parked: %v", where, b.parked)
 	}
 	if c.charges == nil {
 		c.charges = map[*queue]int64{}
 	}
-	if where != "parked" && where != "hold" {
+	if where != "parked" && where != "hold" && where != inBacklog {
 		c.charges[c.st.queueOf(b)] += int64(b.charge)
 	}
 }
@@ -106,15 +108,15 @@ func (c *steerCheck) queue(q *queue) {
 		})
 	}
 	for i, b := range q.active {
-		if b.users < 1 || b.users > b.psock.slots {
-			c.wrong("an active burst has %d readers, its connection %d slots", b.users, b.psock.slots)
+		if b.users < 1 || b.users > b.psock.flow.slots {
+			c.wrong("an active burst has %d readers, its connection %d slots", b.users, b.psock.flow.slots)
 		}
 		for _, a := range q.active[:i] {
 			if a == b {
 				c.wrong("a burst is active twice")
 			}
 		}
-		if b.rest() > 0 && b.psock.slots < c.st.cap {
+		if b.rest() > 0 && c.st.spare(b.psock) > 0 {
 			startable++
 		}
 		c.backlog(b.psock)
@@ -143,13 +145,25 @@ func (c *steerCheck) backlog(p *Psock) {
 		return
 	}
 	c.backlogs[p] = true
-	c.list(&p.backlog, "a backlog", func(b *burst) {
+	var sum int64
+	var nth uint64
+	c.list(&p.flow.backlog, inBacklog, func(b *burst) {
 		if b.psock != p {
 			c.wrong("connection %d has a burst of connection %d", p.index, b.psock.index)
 		}
+		if b.nth <= nth {
+			c.wrong("a backlog holds burst %d behind %d", b.nth, nth)
+		}
+		nth = b.nth
+		sum += int64(b.charge)
 	})
-	if p.backlog.head != nil && p.slots < c.st.cap {
-		c.wrong("connection %d has a backlog, and takes %d of %d slots", p.index, p.slots, c.st.cap)
+	switch f := &p.flow; {
+	case f.backlog.head != nil && c.st.spare(p) > 0:
+		c.wrong("connection %d has a backlog, and takes %d of %d slots", p.index, f.slots, c.st.cap)
+	case f.behind.Load() != sum:
+		c.wrong("connection %d is charged %d bytes for a backlog of %d", p.index, f.behind.Load(), sum)
+	case f.blocked && !f.barred.Load():
+		c.wrong("connection %d is blocked, and nobody knows", p.index)
 	}
 }
 
@@ -165,6 +179,7 @@ func (c *steerCheck) waitingBursts() {
 			c.wrong("connection %d is parked twice", b.psock.index)
 		}
 		seen[b.psock] = true
+		c.backlog(b.psock)
 	})
 	c.list(&st.hold, "hold", func(b *burst) { c.queued[b.psock]++ })
 	switch {

@@ -55,27 +55,24 @@ func (g *bounds) add(end, written uint64) {
 	g.ends = append(g.ends, end)
 }
 
-// insert enters messages of the given lengths, behind the queued bytes or in front.
-func (g *bounds) insert(lengths []int, written uint64, queued int, front bool) {
-	if !front {
-		end := written + uint64(queued)
-		for _, n := range lengths {
-			end += uint64(n)
-			g.add(end, written)
-		}
-		return
+// insert enters messages of the given lengths behind the queued bytes.
+func (g *bounds) insert(lengths []int, written uint64, queued int) {
+	end := written + uint64(queued)
+	for _, n := range lengths {
+		end += uint64(n)
+		g.add(end, written)
 	}
+}
+
+// putFront enters a message of n bytes in front of all others.
+func (g *bounds) putFront(n int, written uint64) {
 	rest := g.pending(written)
 	old := len(rest)
-	g.ends = append(g.ends[:copy(g.ends, rest)], make([]uint64, len(lengths))...)
+	g.ends = append(g.ends[:copy(g.ends, rest)], 0)
 	g.head = 0
-	copy(g.ends[len(lengths):], g.ends[:old])
-	end := written
-	for i, n := range lengths {
-		end += uint64(n)
-		g.ends[i] = end
-	}
-	for i := range old {
-		g.ends[len(lengths)+i] += end - written
+	copy(g.ends[1:], g.ends[:old])
+	g.ends[0] = written
+	for i := range g.ends {
+		g.ends[i] += uint64(n)
 	}
 }

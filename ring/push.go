@@ -35,9 +35,11 @@ import (
 //  2. The door is free only while the out queue is empty, or while the loop, with
 //     bytes in it, is about to take the door. It is not freed any more when the
 //     stream has begun to end.
-//  3. What a guest did not get rid of stands first in the box when it leaves, and the
-//     loop puts it before what it queued itself meanwhile: so a message is
-//     contiguous in the stream. While there is a guest the loop leaves the box alone.
+//  3. What a guest did not get rid of is left in the box when it leaves, and the loop
+//     puts it before what it queued itself meanwhile: so a message is contiguous in the
+//     stream. What others pushed meanwhile comes behind both: one of them may answer a
+//     message that arrived after the one that the loop answered. While there is a guest
+//     the loop leaves the box alone.
 //  4. The mutex is never held across a system call, and the loop does not wait for it.
 const (
 	doorLoop uint32 = iota
@@ -55,11 +57,12 @@ const guest = 1 << backend.OpNone
 type box struct {
 	door   atomic.Uint32
 	posted atomic.Bool   // task is in the loop's inbox
-	bytes  atomic.Int64  // length of queue
+	bytes  atomic.Int64  // length of left and queue
 	behind atomic.Int64  // length of the out queue of a shared stream, as the loop last said
 	direct atomic.Uint64 // bytes accepted by the kernel in direct writes
 
 	mu     sync.Mutex
+	left   sgmsg.Message // of a guest's message
 	queue  sgmsg.Message
 	ends   []int // lengths of the queue's messages, with Stream.bounded
 	closed bool  // takes nothing any more
@@ -111,12 +114,12 @@ func (s *Stream) Push(m *sgmsg.Message) error {
 		b.mu.Unlock()
 		m.Release()
 		return nil
-	case b.queue.Len()+n+int(b.behind.Load()) > s.loop.opt.SendHard:
+	case int(b.bytes.Load()+b.behind.Load())+n > s.loop.opt.SendHard:
 		b.closed, b.fate = true, errTooMuchQueued
 		b.mu.Unlock()
 		s.summon(b)
 		return errTooMuchQueued
-	case b.queue.Len() == 0 && b.door.CompareAndSwap(doorFree, doorGuest):
+	case b.bytes.Load() == 0 && b.door.CompareAndSwap(doorFree, doorGuest):
 		b.mu.Unlock()
 		s.visit(b, m)
 		return nil
@@ -125,7 +128,7 @@ func (s *Stream) Push(m *sgmsg.Message) error {
 	if s.bounded {
 		b.ends = append(b.ends, n)
 	}
-	b.bytes.Store(int64(b.queue.Len()))
+	b.bytes.Add(int64(n))
 	leaving := b.door.Load() >= doorGuest // a guest summons the loop when it leaves
 	b.mu.Unlock()
 	if !leaving {
@@ -142,6 +145,13 @@ func (s *Stream) Pushed() int {
 		return 0
 	}
 	return int(b.bytes.Load())
+}
+
+// Pushing reports whether bytes given to Push may still be on their way to the socket or
+// the out queue, so that a Send might overtake them. Loop's thread.
+func (s *Stream) Pushing() bool {
+	b := s.box.Load()
+	return b != nil && (b.bytes.Load() > 0 || b.door.Load() >= doorGuest)
 }
 
 // Crowded is Overdrawn for any goroutine: it reports that more than Options.SendSoft
@@ -164,23 +174,14 @@ func (s *Stream) visit(b *box, m *sgmsg.Message) {
 		b.fate = fmt.Errorf("send: %w", errno)
 	}
 	n := m.Len()
-	if n == 0 && b.queue.Len() == 0 && b.door.CompareAndSwap(doorGuest, doorFree) {
+	if n == 0 && b.bytes.Load() == 0 && b.door.CompareAndSwap(doorGuest, doorFree) {
 		b.mu.Unlock()
 		m.Release()
 		return
 	}
 	if n > 0 {
-		if b.queue.Len() > 0 {
-			b.queue.MoveTo(m)
-			b.queue.Reset()
-		}
-		m.MoveTo(&b.queue)
-		if s.bounded {
-			b.ends = append(b.ends, 0)
-			copy(b.ends[1:], b.ends)
-			b.ends[0] = n
-		}
-		b.bytes.Store(int64(b.queue.Len()))
+		m.MoveTo(&b.left)
+		b.bytes.Add(int64(n))
 	} else {
 		m.Release()
 	}
@@ -277,19 +278,27 @@ func (s *Stream) gather() bool {
 		b.mu.Unlock()
 		return true
 	}
-	if n := b.queue.Len(); n > 0 {
+	if b.bytes.Load() > 0 {
 		s.shared = true
-		back := s.away && door == doorLoop
-		if s.bounded {
-			s.bounds.insert(b.ends, s.written, s.out.Len(), back)
-			b.ends = b.ends[:0]
+		if n := b.left.Len(); n > 0 {
+			if s.bounded {
+				s.bounds.putFront(n, s.written)
+			}
+			if s.out.Len() > 0 {
+				s.out.MoveTo(&b.left)
+				s.out.Reset()
+			}
+			b.left.MoveTo(&s.out)
+			b.left.Reset()
 		}
-		if back && s.out.Len() > 0 { // what a guest left is older
-			s.out.MoveTo(&b.queue)
-			s.out.Reset()
+		if b.queue.Len() > 0 {
+			if s.bounded {
+				s.bounds.insert(b.ends, s.written, s.out.Len())
+				b.ends = b.ends[:0]
+			}
+			b.queue.MoveTo(&s.out)
+			b.queue.Reset()
 		}
-		b.queue.MoveTo(&s.out)
-		b.queue.Reset()
 		s.tellBehind()
 		b.bytes.Store(0)
 	}

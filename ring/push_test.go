@@ -172,19 +172,19 @@ func TestLoopAndOthersDuringAWrite(t *testing.T) {
 			case 100:
 				peer.SetReadBuffer(100)
 			}
-			if who != "loop" {
-				p := random(3, 60)
-				want = append(want, p...)
-				b.spy.leaving = func() {
-					push(t, r.s, p)
-					b.quiet()
-				}
-			}
 			if who != "others" {
 				p := random(2, 50)
 				want = append(want, p...)
 				b.spy.entering = func() {
 					send(t, r.s, p)
+					b.quiet()
+				}
+			}
+			if who != "loop" {
+				p := random(3, 60)
+				want = append(want, p...)
+				b.spy.leaving = func() {
+					push(t, r.s, p)
 					b.quiet()
 				}
 			}
@@ -476,7 +476,7 @@ func TestUnsent(t *testing.T) {
 	b.quiet()
 	r.s.Close(nil)
 	b.quiet()
-	want := [][]byte{msgs[2][50:], msgs[3], msgs[4], msgs[8], msgs[9], msgs[5], msgs[6], msgs[7]}
+	want := [][]byte{msgs[2][50:], msgs[8], msgs[9], msgs[3], msgs[4], msgs[5], msgs[6], msgs[7]}
 	if len(unsent) != len(want) {
 		t.Fatalf("%d messages unsent, want %d", len(unsent), len(want))
 	}
