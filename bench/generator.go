@@ -277,15 +277,15 @@ func (g *generator) note(format string, args ...any) {
 }
 
 // turn runs at the end of every turn of the loop.
-func (g *generator) turn() {
+func (g *generator) turn() (again bool) {
 	if g.ended {
-		return
+		return false
 	}
 	now := g.loop.Now()
 	switch {
 	case now < g.zero:
 		g.loop.Alarm(g.zero)
-		return
+		return true
 	case g.schedule != nil:
 		g.due(now)
 	case now < g.end:
@@ -308,6 +308,7 @@ func (g *generator) turn() {
 	if g.exhausted && g.inFlight == 0 {
 		g.finish(nil)
 	}
+	return true
 }
 
 // due books every message of the schedule whose time has come.

@@ -26,6 +26,7 @@ type flow struct {
 	barred  atomic.Bool  // as blocked, for those without the lock; may be early
 	freed   atomic.Bool  // in steer.freed
 	next    *Psock       // likewise
+	over    atomic.Bool  // a Work function returned End: no more messages are handled
 	looking atomic.Bool  // look is posted
 	look    ring.Task    // has the loop see to it that the flow is let in
 

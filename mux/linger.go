@@ -26,15 +26,18 @@ type outbox struct {
 	psock *Psock
 	msg   sgmsg.Message
 	n     int
+	bytes int // of msg, or more; the reader's own
 }
 
 const (
+	lingerBytes = 64 << 10               // that wait, at most, and a reply: a write takes no more
 	lingerLimit = 100 * time.Microsecond // that replies wait for others while there is traffic
 	quietLimit  = time.Millisecond       // and when there is none
 )
 
 // add puts a reply behind the others. Reader's goroutine.
 func (o *outbox) add(p *Psock, msg *sgmsg.Message, since time.Duration) {
+	o.bytes += msg.Len()
 	o.mu.Lock()
 	first := o.n == 0
 	if first {
@@ -51,6 +54,7 @@ func (o *outbox) add(p *Psock, msg *sgmsg.Message, since time.Duration) {
 
 // flush sends what is there. Reader's goroutine.
 func (o *outbox) flush() {
+	o.bytes = 0
 	if o.since.Load() != 0 {
 		o.mu.Lock()
 		o.send()

@@ -21,7 +21,8 @@ const (
 	// Drop: the message is not wanted; it is released and counted.
 	Drop
 	// End: as Done, and this was the last message of the connection: what is
-	// queued is sent, then it is closed.
+	// queued is sent, then it is closed. Messages behind it that are with the workers
+	// already and not begun are dropped and counted.
 	End
 	// Pass: to the workers. The message moves to a socket of the Mux, or waits for
 	// one. It may have been trimmed, but not sent or taken; if nothing is left of it

@@ -73,8 +73,10 @@ type Options struct {
 	OrderedReplies bool
 	// QueueBytes bounds what waits for readers: the queue that all sockets share, with
 	// FIFO the one of each socket. A message counts its length and 256 bytes; one
-	// may cross the limit. Beyond it connections are paused, each with one message
-	// parked. 1 MiB when zero.
+	// may cross the limit, with several loops what each delivers in one turn. Beyond it
+	// connections are paused, each with one message parked. What waits because others of
+	// its connection are being handled (FlowCap) is apart: one connection may have an
+	// eighth of QueueBytes, all together QueueBytes. 1 MiB when zero.
 	QueueBytes int
 	// PinWorkers binds the threads of Workers to CPUs of their own. Off by default;
 	// KCM_AFFINITY=off overrides it.
@@ -88,9 +90,10 @@ type Options struct {
 	// cost. Readers of their own ask Received.Overdue.
 	DelayTarget, DelayInterval time.Duration
 	OnReject                   Work
-	// SlowHandler is the time from which a call of a handler is counted as slow; 1 ms
-	// when zero, never when negative. For calls that are quick, time is read once
-	// for a batch, and a batch that took so long as a whole counts once.
+	// SlowHandler is the time from which the handling of a message by a worker or another
+	// reader is counted as slow; 1 ms when zero, never when negative. Where messages are
+	// quick time is read once for a batch, and a batch that took so long as a whole counts
+	// once.
 	SlowHandler time.Duration
 	// Timestamps records in Received.Times also when a message was handed over.
 	Timestamps bool

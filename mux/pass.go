@@ -126,12 +126,15 @@ func (sh *shard) seal(how unbinding) {
 	}
 }
 
-// turnEnds is called at the end of each turn.
-func (sh *shard) turnEnds() {
+// turnEnds is called at the end of each turn, until the last connection has gone: the
+// loop may outlive the Mux.
+func (sh *shard) turnEnds() (again bool) {
 	sh.handOver()
 	if st := sh.mux.steer; st.watched.Load() {
 		st.relieve(st.clock())
 	}
+	sh.passing.hooked = len(sh.psocks) > 0
+	return sh.passing.hooked
 }
 
 // handOver pushes what is sealed.

@@ -183,7 +183,13 @@ func (p *Psock) guard(delivery bool) {
 		}
 	}
 	p.shard.callbackEnds(p, delivery)
-	if p.later != nil && p.owed.Load() == 0 && p.lingers.CompareAndSwap(true, false) {
+	if p.later == nil {
+		return
+	}
+	if b := p.shard.passing.filling; b != nil && b.psock == p {
+		p.shard.seal(bound)
+	}
+	if p.owed.Load() == 0 && p.lingers.CompareAndSwap(true, false) {
 		p.goOn() // asked for while the callback ran
 	}
 }

@@ -88,7 +88,14 @@ func (rd *Reader) Next(ctx context.Context) (*Received, error) {
 	for {
 		if b := rd.burst; b != nil && !rd.stopped.Load() && !b.psock.full(b.upNext()) {
 			if i, ok := b.claim(); ok {
-				return rd.begin(b, i), nil
+				r := rd.begin(b, i)
+				if !b.psock.flow.over.Load() {
+					return r, nil
+				}
+				s := rd.socket.mux.steer
+				s.drops.Add(1) // behind the last message
+				rd.finish()
+				continue
 			}
 		}
 		if err := rd.fetch(ctx); err != nil {
@@ -121,7 +128,7 @@ func (rd *Reader) finish() {
 // other messages of the batch.
 func (rd *Reader) reply(msg *sgmsg.Message) {
 	p := rd.r.From
-	last := rd.eager || rd.burst.rest() == 0
+	last := rd.eager || rd.burst.rest() == 0 || rd.out.bytes+msg.Len() > p.mux.steer.lingerBytes
 	if last && rd.out.since.Load() == 0 || p.mux.opt.OnLost != nil { // who asks what became of each gets them one by one
 		p.pushFrom(msg, p)
 		return

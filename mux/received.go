@@ -47,8 +47,9 @@ func (r *Received) Waited() time.Duration { return r.times.Started - r.times.Arr
 // Options.OrderedReplies it leaves when the replies to all earlier messages of that
 // connection have. Else, with other messages of the same batch still to be handled, it
 // may wait for their replies, for 0.1 ms as long as there is traffic and about 1 ms when
-// there is none, so that they leave in one system call. Nothing else distinguishes it
-// from Send.
+// there is none, so that they leave in one system call. What is sent to that connection
+// in another way meanwhile, by [Psock.Send] or another worker, overtakes it. Nothing else
+// distinguishes it from Send.
 func (r *Received) Reply(msg *sgmsg.Message) {
 	p := r.From
 	switch {
@@ -94,8 +95,9 @@ func (r *Received) Release() {
 }
 
 // Done ends the handling of a message that Recv returned: its connection may hand out
-// the next one, ordered replies may leave, and r may be used no more; a second Done
-// panics. Every message is to be ended, or its connection waits for ever. For
+// the next one, ordered replies may leave, and r may be used no more: it will serve
+// another message, and a second Done, where it does not panic, ends that one. Every
+// message is to be ended, or its connection waits for ever. For
 // messages of a Reader or a Work function Done is called by their next step.
 func (r *Received) Done() {
 	if r.reader != nil {
@@ -107,6 +109,9 @@ func (r *Received) Done() {
 	p := r.From
 	r.end()
 	st := p.mux.steer
+	if slow := p.mux.opt.SlowHandler; slow > 0 && st.clock()-r.times.Started > slow {
+		st.slow.Add(1)
+	}
 	st.lock()
 	r.From = nil
 	r.next, r.socket.pool = r.socket.pool, r

@@ -32,24 +32,42 @@ func (p *Psock) Send(msg *sgmsg.Message) {
 // TrySend is Send unless the out queue is over its limit or the connection is
 // ending: then it reports false and msg is still the caller's.
 func (p *Psock) TrySend(msg *sgmsg.Message) bool {
-	if p.dead.Load() || p.crowded() || p.local(msg) && p.leaving && p.later == nil {
-		return false
+	ok, err := p.trySend(msg)
+	return ok && err == nil
+}
+
+// trySend is TrySend that tells why: an error if waiting is no use.
+func (p *Psock) trySend(msg *sgmsg.Message) (ok bool, err error) {
+	switch {
+	case p.dead.Load():
+		return false, ErrClosed
+	case p.crowded():
+		return false, nil
+	case !p.local(msg):
+		return true, p.push(msg, p.mux.producer())
+	case p.leaving && p.later == nil:
+		return false, ErrClosed
 	}
 	p.Send(msg)
-	return true
+	return true, nil
 }
 
 // SendWait is Send that first waits for room in the out queue, until ctx ends: for
 // producers that are no connection, which nothing else slows down. On error msg is
-// still the caller's: ctx.Err, ErrClosed when the connection has ended, EDEADLK on a
-// loop's thread, where room could never come.
+// still the caller's: ctx.Err, ErrClosed when the connection has ended or is ending,
+// ENOBUFS when that is because of what was sent before, EDEADLK on a loop's thread, where
+// room could never come.
 func (p *Psock) SendWait(ctx context.Context, msg *sgmsg.Message) error {
 	if p.mux.onThread() {
 		return fmt.Errorf("send: %w", ErrDeadlock)
 	}
-	for !p.TrySend(msg) {
-		if p.dead.Load() {
-			return fmt.Errorf("send: %w", ErrClosed)
+	for {
+		ok, err := p.trySend(msg)
+		if err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+		if ok {
+			return nil
 		}
 		room := make(chan struct{})
 		if !p.shard.loop.Post(func() { p.callWhenRoom(room) }) {
@@ -58,10 +76,10 @@ func (p *Psock) SendWait(ctx context.Context, msg *sgmsg.Message) error {
 		select {
 		case <-room:
 		case <-ctx.Done():
+			p.shard.loop.Post(func() { p.forgetRoom(room) })
 			return ctx.Err()
 		}
 	}
-	return nil
 }
 
 // callWhenRoom closes ch when the out queue is within its limit. Loop's thread.
@@ -72,6 +90,13 @@ func (p *Psock) callWhenRoom(ch chan struct{}) {
 	}
 	p.watch()
 	p.waiting = append(p.waiting, ch) // if the connection is ending, Closed lets them go
+}
+
+// forgetRoom takes callWhenRoom back. Loop's thread.
+func (p *Psock) forgetRoom(ch chan struct{}) {
+	if i := slices.Index(p.waiting, ch); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+	}
 }
 
 // watch sees to it that drained is called when the out queue, if it is over its
@@ -171,24 +196,30 @@ func (p *Psock) across(msg *sgmsg.Message) { p.pushFrom(msg, p.mux.producer()) }
 // pushFrom sends from any goroutine. producer is the connection that is made to wait
 // if that was too much, if any.
 func (p *Psock) pushFrom(msg *sgmsg.Message, producer *Psock) {
+	if err := p.push(msg, producer); err != nil {
+		p.refuse(msg, err)
+	}
+}
+
+// push is pushFrom that leaves the message to the caller if it is refused.
+func (p *Psock) push(msg *sgmsg.Message, producer *Psock) error {
 	n := msg.Len()
 	if n == 0 {
 		msg.Release()
-		return
+		return nil
 	}
-	err := error(ErrClosed)
-	if !p.dead.Load() {
-		err = p.stream.Push(msg)
+	if p.dead.Load() {
+		return ErrClosed
 	}
-	if err != nil {
-		p.refuse(msg, err)
-		return
+	if err := p.stream.Push(msg); err != nil {
+		return err
 	}
 	p.mux.sent.messages.Add(1)
 	p.mux.sent.bytes.Add(uint64(n))
 	if producer != nil && p.crowded() {
 		p.bill(producer)
 	}
+	return nil
 }
 
 // bill has the producer charged by our loop. A producer on its own thread stops

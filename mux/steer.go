@@ -65,6 +65,8 @@ type steer struct {
 	freed atomic.Pointer[Psock] // flows to be let in, by unbar
 	clock func() time.Duration
 
+	lingerBytes int
+
 	readers atomic.Pointer[[]*Reader] // whose replies may wait; replaced under mu
 	watched atomic.Bool               // quiet is set, or about to be
 	quiet   *time.Timer               // nil when loops are driven by hand
@@ -104,6 +106,7 @@ type queue struct {
 func newSteer(m *Mux) *steer {
 	st := &steer{mux: m, fifo: m.opt.Policy == FIFO, cap: m.opt.FlowCap, limit: int64(m.opt.QueueBytes)}
 	st.clock = m.loops[0].Now
+	st.lingerBytes = min(lingerBytes, m.loops[0].Options().SendSoft)
 	st.readers.Store(new([]*Reader))
 	if !m.loops[0].ByHand() {
 		st.quiet = time.AfterFunc(time.Hour, st.expire)

@@ -12,8 +12,9 @@ import (
 )
 
 // Work handles a message on a worker. It may block: other workers go on, and so
-// does the connection's loop. r and its message are lent until it returns, unless
-// Reply, Send or Take moved the message. Of the verdicts Pass means Done here.
+// does the connection's loop. But it must not wait for what waits for it: Detach of its
+// own connection, Shutdown, Workers.Close. r and its message are lent until it returns,
+// unless Reply, Send or Take moved the message. Of the verdicts Pass means Done here.
 type Work func(r *Received) Verdict
 
 // Workers are goroutines that receive messages and run a Work function on each.
@@ -56,7 +57,7 @@ func (m *Mux) Workers(n int, work Work) (*Workers, error) {
 	for range n {
 		s, err := m.Socket()
 		if err != nil {
-			w.Close()
+			_ = w.Close() // err says more
 			return nil, fmt.Errorf("workers: %w", err)
 		}
 		w.sockets = append(w.sockets, s)
@@ -79,7 +80,7 @@ func (m *Mux) Workers(n int, work Work) (*Workers, error) {
 		}
 	}
 	if err != nil {
-		w.Close()
+		_ = w.Close() // err says more
 		return nil, fmt.Errorf("workers: %w", err)
 	}
 	return w, nil
@@ -154,16 +155,21 @@ func (w *Workers) serve(rd *Reader) (again bool) {
 		case Drop:
 			m.steer.drops.Add(1)
 		case End:
+			r.From.flow.over.Store(true)
 			r.From.Drain()
 		}
 	}
 }
 
 // Close stops the workers, each after the message it is at, and waits for them.
-// Messages they have not handled go to other sockets or wait for the next. It must
-// not be called in a Work function, which would wait for itself. Closing twice is
-// legal.
-func (w *Workers) Close() {
+// Messages they have not handled go to other sockets or wait for the next; Shutdown
+// waits for them as well. It must not be called in a Work function, which would wait for
+// itself; on a loop's thread, which a worker may wait for, it returns EDEADLK and does
+// nothing. Closing twice is legal.
+func (w *Workers) Close() error {
+	if w.mux.onThread() {
+		return fmt.Errorf("workers: close: %w", ErrDeadlock)
+	}
 	for _, rd := range w.readers {
 		rd.stop()
 	}
@@ -175,8 +181,15 @@ func (w *Workers) Close() {
 	w.mux.workers -= len(w.readers)
 	w.mux.mu.Unlock()
 	w.readers, w.sockets = nil, nil
+	return nil
 }
 
 // Wait waits until the workers have ended: they do when the Mux is closed. Before that
-// it does not return.
-func (w *Workers) Wait() { w.wg.Wait() }
+// it does not return. On a loop's thread it returns EDEADLK.
+func (w *Workers) Wait() error {
+	if w.mux.onThread() {
+		return fmt.Errorf("workers: wait: %w", ErrDeadlock)
+	}
+	w.wg.Wait()
+	return nil
+}

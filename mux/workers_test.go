@@ -49,7 +49,7 @@ func startWorkers(t *testing.T, m *mux.Mux, n int, work mux.Work) *mux.Workers {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(w.Close)
+	t.Cleanup(func() { w.Close() })
 	return w
 }
 

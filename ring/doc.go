@@ -82,7 +82,8 @@
 // touches nothing of the loop's: Wake, OnThread, Now, Alloc, Unpin, Done, and what never
 // changes (Options, Backend, Notes, Stream.RemoteAddr). The one thing that is shared is
 // a stream's write side, for [Stream.Push]: loop and goroutines hand it to each other
-// with one atomic word, and the loop waits for neither a goroutine nor a lock. All other
+// with one atomic word, and a loop waits for no goroutine. (Push itself takes a mutex that
+// is never held across a system call, on a loop's thread too; Send takes none.) All other
 // methods of Loop, Stream,
 // Listener and Timer belong to the loop's thread. Do and Close, which wait for the
 // loop, return EDEADLK there, as they could never return otherwise.

@@ -3,6 +3,7 @@ package ring
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,7 @@ type Loop struct {
 	events  []backend.Event
 	vector  []sgmsg.Element
 	spin    spinner
-	hooks   []func()
+	hooks   []func() bool
 	alarm   time.Duration // next turn asked for by Alarm; 0: none
 	yielded time.Duration // when the loop last let others run
 	gives   bool          // see Yield
@@ -243,14 +244,22 @@ func (l *Loop) Turn() bool {
 	if l.alarm > 0 && l.be.Now() >= l.alarm {
 		l.alarm = 0
 	}
-	for _, f := range l.hooks {
-		f()
-	}
+	l.runHooks()
 	if now-l.yielded >= yieldEvery && !l.manual {
 		l.yielded = now
 		runtime.Gosched()
 	}
 	return true
+}
+
+func (l *Loop) runHooks() {
+	for i := 0; i < len(l.hooks); {
+		if l.hooks[i]() {
+			i++
+		} else {
+			l.hooks = slices.Delete(l.hooks, i, i+1)
+		}
+	}
 }
 
 // yieldEvery keeps the Go scheduler's monitor from taking the loop for a
@@ -445,8 +454,9 @@ func (l *Loop) OnThread() bool {
 }
 
 // EachTurn registers fn to be called on the loop's thread at the end of every
-// turn, after all streams were served. Call it on the loop's thread.
-func (l *Loop) EachTurn(fn func()) { l.hooks = append(l.hooks, fn) }
+// turn, after all streams were served, until it returns false. Call it on the loop's
+// thread.
+func (l *Loop) EachTurn(fn func() (again bool)) { l.hooks = append(l.hooks, fn) }
 
 // Alarm asks for a turn at a time of the loop's clock, whatever else happens, with
 // the precision of the system's timers rather than the wheel's millisecond: for

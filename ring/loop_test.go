@@ -307,16 +307,25 @@ func TestEachTurn(t *testing.T) {
 	b := newBed(t, small())
 	r, peer := b.pair()
 	ends, seen := 0, -1
-	b.l.EachTurn(func() {
+	b.l.EachTurn(func() bool {
 		if ends++; r.readies > 0 && seen < 0 {
 			seen = ends
 		}
+		return true
 	})
+	calls := 0
+	b.l.EachTurn(func() bool { calls++; return calls < 3 })
 	peer.Write([]byte("x"))
 	b.until("the byte has come", func() bool { return r.readies == 1 })
 	st := b.l.Stats()
 	if uint64(ends) != st.Turns || seen != ends {
 		t.Errorf("called %d times in %d turns, after the delivery in %d", ends, st.Turns, seen)
+	}
+	for range 5 {
+		b.turn()
+	}
+	if calls != 3 {
+		t.Errorf("called %d times, the last time it wanted no more was the third", calls)
 	}
 }
 
@@ -357,19 +366,20 @@ func TestAlarmRings(t *testing.T) {
 		do(t, l, func() {
 			count, at := 0, l.Now()+300*time.Microsecond
 			l.Alarm(at)
-			l.EachTurn(func() {
+			l.EachTurn(func() bool {
 				now := l.Now()
-				if count == n || now < at {
-					return
+				if now < at {
+					return true
 				}
 				late = max(late, now-at)
 				if count++; count == n {
 					l.Alarm(0)
 					close(rang)
-					return
+					return false
 				}
 				at = now + 300*time.Microsecond
 				l.Alarm(at)
+				return true
 			})
 		})
 		select {
@@ -386,7 +396,7 @@ func TestAlarmRings(t *testing.T) {
 func TestAlarmOnTime(t *testing.T) {
 	b := newBed(t, small())
 	var turns []time.Duration
-	b.l.EachTurn(func() { turns = append(turns, b.l.Now()) })
+	b.l.EachTurn(func() bool { turns = append(turns, b.l.Now()); return true })
 	b.l.Alarm(1234567)
 	b.until("it rings", func() bool { return b.l.Now() >= 1234567 })
 	if b.l.Now() != 1234567 {
