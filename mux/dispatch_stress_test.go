@@ -293,6 +293,19 @@ func neverRead(t *testing.T, m *mux.Mux, addr string, n int) (stop func()) {
 		})
 	}
 	until(t, "peers that do not read made to wait", func() bool { return m.Stats().Pauses >= before+uint64(n) })
+	received := func() (n uint64) {
+		for _, l := range m.Loops() {
+			n += l.Stats().BytesIn
+		}
+		return n
+	}
+	last := uint64(0)
+	until(t, "nothing more taken from peers that do not read", func() bool {
+		now := received()
+		still := now == last
+		last = now
+		return still
+	})
 	return func() {
 		for _, c := range cs {
 			c.Close()
