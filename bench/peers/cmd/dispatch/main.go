@@ -32,7 +32,7 @@ func parseFlags(args []string, stderr io.Writer) (options, error) {
 	o.Define(f, 9)
 	parts := f.String("parts", strings.Join(partNames, ","), "comma-separated parts")
 	servers := f.String("servers", strings.Join(serverNames(), ","), "comma-separated servers of all parts but handoff")
-	f.IntVar(&o.procs, "procs", 0, "GOMAXPROCS of the servers of all parts but handoff; 0 leaves it to the runtime, which takes 1 for one CPU")
+	f.IntVar(&o.procs, "procs", 0, fmt.Sprintf("GOMAXPROCS of the servers of all parts but handoff; 0: %d for kcm, %d for the others", kcmProcs, peerProcs))
 	f.Float64Var(&o.rate, "rate", 20000, "messages per second of tail and one")
 	f.DurationVar(&o.limit, "slo", 500*time.Microsecond, "limit of part slo")
 	f.DurationVar(&o.trial, "trial", time.Second, "measured time of a trial of part slo; up to twice that at low rates")

@@ -12,7 +12,7 @@ import (
 type report struct {
 	rig.Setup
 	Workload string          `json:"workload"`
-	Procs    int             `json:"gomaxprocs"` // of all parts but Handoff; 0: the runtime's choice
+	Procs    int             `json:"gomaxprocs"` // of all parts but Handoff; 0: kcmProcs and peerProcs
 	Rate     float64         `json:"rate"`
 	LimitUs  float64         `json:"slo_us"`
 	Tail     *tailResult     `json:"tail"`
@@ -31,6 +31,8 @@ func (r *report) markdown() string {
 	fmt.Fprintf(&b, "Load: %s.\n", r.Workload)
 	if r.Procs > 0 {
 		fmt.Fprintf(&b, "Servers run with GOMAXPROCS=%d unless said otherwise.\n", r.Procs)
+	} else {
+		fmt.Fprintf(&b, "GOMAXPROCS is %d for kcm and %d for the others, the best for each, unless said otherwise.\n", kcmProcs, peerProcs)
 	}
 	for _, t := range []*tailResult{r.Tail, r.One} {
 		if t == nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -20,16 +21,21 @@ func serverNames() []string {
 	return slices.Concat([]string{base, fifo}, echo.Dispatchers())
 }
 
+// GOMAXPROCS of servers on one CPU unless -procs says otherwise. A loop of kcm keeps a P
+// while it sleeps, so its workers need another. The others are better off with one.
+const (
+	kcmProcs  = 2
+	peerProcs = 1
+)
+
 // build makes the named servers with workers that do what messages ask for.
-// procs is their GOMAXPROCS, 0 the runtime's choice.
+// procs is their GOMAXPROCS, 0 for what is best for each.
 func build(ctx context.Context, r *rig.Rig, names []string, procs int) ([]rig.Server, error) {
 	var servers []rig.Server
 	for _, name := range names {
-		s := rig.Server{Name: name}
-		if procs > 0 {
-			s.Env = goMaxProcs(procs)
-		}
+		s := rig.Server{Name: name, Env: goMaxProcs(cmp.Or(procs, peerProcs))}
 		if policy, ok := strings.CutPrefix(name, "kcm-"); ok {
+			s.Env = goMaxProcs(cmp.Or(procs, kcmProcs))
 			s.Argv = kcm(r, "-workers", strconv.Itoa(workers), "-policy", policy, "-order=false", "-work", "message")
 		} else {
 			var err error
