@@ -24,6 +24,8 @@ type recorder struct {
 	full    [][]record
 	current []record
 	spare   []record
+	left    int // records to come, at most
+	cut     int // that were too many
 }
 
 const (
@@ -36,12 +38,17 @@ const (
 func newRecorder(w *Workload, conns int) *recorder {
 	n := w.Rate * w.Duration.Seconds() * float64(conns) / float64(w.Conns)
 	n += 6*math.Sqrt(n) + float64(conns) // Poisson arrivals, and a part of a round
-	r := &recorder{current: make([]record, 0, int(min(n, maxRecords)))}
+	r := &recorder{current: make([]record, 0, int(min(n, maxRecords))), left: MaxJobs * conns / w.Conns}
 	r.ahead()
 	return r
 }
 
 func (r *recorder) add(rec record) {
+	if r.left == 0 {
+		r.cut++
+		return
+	}
+	r.left--
 	if len(r.current) == cap(r.current) {
 		r.full = append(r.full, r.current)
 		r.current, r.spare = r.spare, nil

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -143,6 +144,36 @@ func TestRecorderGrows(t *testing.T) {
 	r = newRecorder(&w, 1)
 	if got := testing.AllocsPerRun(9_000, func() { r.add(record{}) }); got != 0 || len(r.full) != 0 {
 		t.Errorf("%v allocations, %d full chunks", got, len(r.full))
+	}
+}
+
+// A record has an end, and says so.
+func TestRecorderIsBounded(t *testing.T) {
+	w := good()
+	r := newRecorder(&w, w.Conns)
+	if r.left != MaxJobs {
+		t.Errorf("room for %d records, want %d", r.left, MaxJobs)
+	}
+	r.left = 3
+	for i := range uint64(5) {
+		r.add(record{number: i})
+	}
+	n := len(r.current)
+	for _, c := range r.full {
+		n += len(c)
+	}
+	if n != 3 || r.cut != 2 {
+		t.Errorf("%d records, %d cut", n, r.cut)
+	}
+	err := (&run{threads: []*generator{{recorder: r}, {}}}).cut()
+	if err == nil || !strings.Contains(err.Error(), "the last 2 messages") {
+		t.Errorf("error %v", err)
+	}
+	c := short("")
+	c.Record, c.Rate, c.Duration = true, 1e6, time.Minute
+	var o *OptionError
+	if err := c.Check(); !errors.As(err, &o) || o.Option != "rate" {
+		t.Errorf("recording 60,000,000 messages: %v", err)
 	}
 }
 

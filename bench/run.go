@@ -28,8 +28,8 @@ type Config struct {
 	Pin bool
 	// Drain is how long missing replies are waited for, 5 s when zero.
 	Drain time.Duration
-	// Record keeps 24 bytes for each measured message and has them in the Report, as
-	// its Trace.
+	// Record keeps 24 bytes for each measured message, of MaxJobs at most, and has them
+	// in the Report, as its Trace.
 	Record bool
 	// Progress, if not nil, is called every second.
 	Progress func(Progress)
@@ -54,6 +54,9 @@ func (c *Config) Check() error {
 	}
 	if c.Threads < 0 || c.Threads > c.Conns {
 		return &OptionError{"threads", c.Threads, fmt.Sprintf("1 to the number of connections, %d", c.Conns)}
+	}
+	if expected := c.Rate * c.Duration.Seconds(); c.Record && expected > MaxJobs {
+		return &OptionError{"rate", c.Rate, fmt.Sprintf("at most %d messages in all, if they are recorded", MaxJobs)}
 	}
 	if c.Target != "" {
 		if _, _, err := SplitAddress(c.Target); err != nil {
@@ -104,6 +107,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err == nil {
 		err = r.failure(rep)
 	}
+	if err == nil {
+		err = r.cut()
+	}
 	if err != nil {
 		rep.Failure = err.Error()
 	}
@@ -130,6 +136,20 @@ type sample struct {
 	server, generator cost
 	mallocs           uint64
 	messages          int64
+}
+
+// cut is an error if there were more messages than are recorded.
+func (r *run) cut() error {
+	n := 0
+	for _, g := range r.threads {
+		if g.recorder != nil {
+			n += g.recorder.cut
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("record: the last %d messages are not in it, as it has room for %d", n, MaxJobs)
 }
 
 // begin starts the embedded server and the generator threads and connects them.
