@@ -1,6 +1,7 @@
 package strparser
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -90,7 +91,8 @@ func (v *View) Head() []byte {
 }
 
 // CopyTo copies bytes from position off on into p and returns how many were
-// copied: min(len(p), Len-off), or 0 when off lies outside.
+// copied: min(len(p), Len-off), or 0 when off lies outside. It takes no longer near the
+// end of many chunks than near the beginning.
 func (v *View) CopyTo(p []byte, off int) int {
 	if off < 0 {
 		return 0
@@ -100,7 +102,12 @@ func (v *View) CopyTo(p []byte, off int) int {
 		if v.msg.Len() == 0 {
 			n = copy(p, v.inline[off:v.acc])
 		} else {
-			n = v.msg.CopyTo(p, off)
+			i, at := v.find(off)
+			for ; i < v.msg.Used() && n < len(p); i++ {
+				b := v.msg.Elem(i).Bytes()
+				n += copy(p[n:], b[max(off-at, 0):])
+				at += len(b)
+			}
 		}
 		off += n
 	}
@@ -108,6 +115,57 @@ func (v *View) CopyTo(p []byte, off int) int {
 		n += copy(p[n:], v.cur[off-v.acc:])
 	}
 	return n
+}
+
+// IndexByte returns the position of the first byte c at from or behind, -1 if there is
+// none. A format that looks for an end keeps how far it has looked in the Cookie, so that
+// every byte is looked at once.
+func (v *View) IndexByte(c byte, from int) int {
+	from = max(from, 0)
+	if from < v.acc {
+		if v.msg.Len() == 0 {
+			if i := bytes.IndexByte(v.inline[from:v.acc], c); i >= 0 {
+				return from + i
+			}
+		} else {
+			i, at := v.find(from)
+			for ; i < v.msg.Used(); i++ {
+				b := v.msg.Elem(i).Bytes()
+				skip := max(from-at, 0)
+				if j := bytes.IndexByte(b[skip:], c); j >= 0 {
+					return at + skip + j
+				}
+				at += len(b)
+			}
+		}
+		from = v.acc
+	}
+	if from -= v.acc; from < len(v.cur) {
+		if i := bytes.IndexByte(v.cur[from:], c); i >= 0 {
+			return v.acc + from + i
+		}
+	}
+	return -1
+}
+
+// find returns the element in hand with the byte at off < acc, and where it begins. Who
+// parses piece by piece asks for what came last, so it looks from that end if off is
+// nearer to it.
+func (v *View) find(off int) (i, at int) {
+	m := &v.msg
+	if off < v.acc/2 {
+		for n := int(m.Elem(0).Len); at+n <= off; n = int(m.Elem(i).Len) {
+			at += n
+			i++
+		}
+		return i, at
+	}
+	i, at = m.Used()-1, m.Len()-int(m.Elem(m.Used()-1).Len)
+	for at > off {
+		i--
+		at -= int(m.Elem(i).Len)
+	}
+	return i, at
 }
 
 // gather copies bytes of the newest chunk behind the inline ones.
