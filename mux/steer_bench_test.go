@@ -166,7 +166,7 @@ func BenchmarkCombiner(b *testing.B) {
 				wg.Go(func() {
 					for range each {
 						// A loop would park; here is nobody to let it go on.
-						for m.steer.shared.charge.Load()+m.steer.behind.Load() > m.steer.limit/8 {
+						for m.steer.shared.charge.Load()+m.steer.behind.Load() > m.steer.limit/2 {
 							runtime.Gosched()
 						}
 						for _, p := range h.shard.psocks {
