@@ -178,6 +178,7 @@ func (p *Psock) guard(delivery bool) {
 	p.shard.current = nil
 	if !p.mux.opt.CrashOnPanic {
 		if v := recover(); v != nil {
+			mustSurvive(v)
 			p.parser.Unwind()
 			p.leave(&PanicError{Value: v, Stack: debug.Stack()}, false)
 		}

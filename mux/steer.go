@@ -205,6 +205,7 @@ func (st *steer) admit(wake **Reader) {
 		}
 	}
 	if !st.fifo {
+		st.relax(&st.shared, nil, st.shared.charge.Load()) // backlogs may have taken some
 		st.rouse(&st.shared, wake)
 		return
 	}
@@ -360,7 +361,7 @@ func (st *steer) putBack(b *burst) {
 	switch {
 	case st.closed:
 		st.drop(b)
-	case b.psock.flow.blocked:
+	case b.psock.flow.blocked && b.psock.full(b.upNext()): // what all others wait for stays
 		b.psock.flow.slots--
 		st.shelve(b)
 	case b.socket != nil && b.socket.closed:

@@ -1,6 +1,11 @@
 package mux
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kcm-go/kcm/internal/invariants"
+)
 
 // violation returns the first invariant of steer that does not hold, "" if all do.
 // Under the lock, with the inbox admitted. Builds that check invariants ask at every
@@ -32,9 +37,19 @@ func (st *steer) violation() string {
 	return c.text
 }
 
-// check panics if an invariant does not hold.
+// mustSurvive panics again with a value that was recovered if it is not a handler's: an
+// invariant that does not hold, found under the lock.
+func mustSurvive(v any) {
+	if s, ok := v.(string); ok && invariants.Enabled && strings.HasPrefix(s, "invariant violated") {
+		panic(v)
+	}
+}
+
+// check panics if an invariant does not hold, and lets the lock go, so that what is
+// deferred does not hang.
 func (st *steer) check() {
 	if v := st.violation(); v != "" {
+		st.mu.Unlock()
 		panic("invariant violated: mux: " + v)
 	}
 }

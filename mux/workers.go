@@ -128,6 +128,7 @@ func (w *Workers) serve(rd *Reader) (again bool) {
 	if !m.opt.CrashOnPanic {
 		defer func() {
 			if v := recover(); v != nil {
+				mustSurvive(v)
 				p := rd.r.From
 				cause := &PanicError{Value: v, Stack: debug.Stack()}
 				rd.out.flush()     // replies to messages before
