@@ -108,7 +108,10 @@ func TestParkedConnectionIsNotOvertakenForEver(t *testing.T) {
 	t.Error("the parked connection waits and waits")
 }
 
-// Parked connections go on in the order in which they were parked.
+// Parked connections go on in the order in which they were parked. A message counts its
+// length and a fixed sum, so that just so many find room.
+//
+// Proves C13.
 func TestParkedConnectionsGoOnInOrder(t *testing.T) {
 	for _, policy := range []Policy{Idle, FIFO} {
 		t.Run(policy.String(), func(t *testing.T) {

@@ -81,6 +81,8 @@ func TestSize(t *testing.T) {
 	}
 }
 
+// Proves E36.
+//
 // TestProfile: parsers share the options and know their owners. What the caller
 // does to its own options later has no effect.
 func TestProfile(t *testing.T) {
@@ -257,6 +259,8 @@ func (k *kicked) Kick() {
 	}
 }
 
+// Proves C1.
+//
 // TestView looks at a message that comes in pieces, short ones that are kept in
 // the parser or copied and long ones that are referenced.
 func TestView(t *testing.T) {

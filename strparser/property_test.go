@@ -245,6 +245,8 @@ func (f *framing) stream(rnd *rand.Rand, n, max int) []byte {
 	return s
 }
 
+// Proves I1, I2, I3, I4, I6, I7, I9, I11, I12, I14, I15, I16, I17, C3, C5.
+//
 // TestChunking feeds random streams in random pieces through a lower, with
 // pauses, checks, failing allocations and a lower that is full now and then.
 // What comes out is what the model says, whatever happened on the way.
