@@ -13,6 +13,7 @@ import (
 
 	"github.com/kcm-go/kcm/mux"
 	"github.com/kcm-go/kcm/ring"
+	"github.com/kcm-go/kcm/strparser"
 )
 
 // A connection waits for its peer to read before it is given back; meanwhile it, or
@@ -146,6 +147,54 @@ func TestDetachTwice(t *testing.T) {
 		defer got.Close()
 		if _, err := p.Detach(); !errors.Is(err, mux.ErrClosed) {
 			t.Errorf("%v, want ErrClosed", err)
+		}
+	})
+}
+
+// A message that the format declines, behind two that workers have: these are answered,
+// and then the connection is OnDecline's, from the declined message on.
+func TestDeclinedConnectionIsHandedOver(t *testing.T) {
+	each(t, func(t *testing.T, b ring.Backend) {
+		handed := make(chan net.Conn, 1)
+		m := newMux(t, mux.Options{
+			Format: strparser.ParseFunc(func(v *strparser.View) (int, error) {
+				if v.Head()[0] == 'G' {
+					return 0, strparser.ErrDecline
+				}
+				return strparser.Length32.Parse(v)
+			}),
+			OnDecline: func(c net.Conn) { handed <- c },
+			OnClose: func(_ *mux.Psock, err error) {
+				if err != nil {
+					t.Errorf("ended with %v", err)
+				}
+			},
+			Ring: ring.Options{Backend: b},
+		}, nil)
+		g := newGate(t)
+		startGate(t, m, 1, g)
+		_, c := attach(t, m)
+		if _, err := c.Write(slices.Concat(numbered(0), numbered(1), []byte("GET /"))); err != nil {
+			t.Fatal(err)
+		}
+		<-g.reached
+		select {
+		case <-handed:
+			t.Error("handed over before its messages were answered")
+		default:
+		}
+		g.open()
+		if got := readNumbers(t, c, 2); !slices.Equal(got, upTo(0, 2)) {
+			t.Errorf("replies to %d", got)
+		}
+		h := <-handed
+		defer h.Close()
+		got := make([]byte, 9)
+		if _, err := c.Write([]byte(" now")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(h, got); err != nil || string(got) != "GET / now" {
+			t.Errorf("%q, %v", got, err)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package mux
 import (
 	"fmt"
 	"math/bits"
+	"net"
 	"os"
 	"runtime"
 	"syscall"
@@ -49,6 +50,13 @@ type Options struct {
 	// otherwise. Both run on the connection's loop and must not block.
 	OnOpen  func(*Psock)
 	OnClose func(*Psock, error)
+	// OnDecline, if not nil, gets the connections of which Format declined a message
+	// (strparser.ErrDecline) that nothing of had been taken: another protocol on the same
+	// port. It runs in a goroutine of its own, once the messages before have been answered;
+	// the connection is its own now, and begins with the declined message. Without it, and
+	// when part of the message has been taken, the connection ends, with ESTRPIPE or
+	// ENODATA.
+	OnDecline func(net.Conn)
 	// OnLost gets each message that Send took and that was not, or not wholly,
 	// accepted by the kernel before the connection ended (it costs 8 bytes for each
 	// message in an out queue): msg holds the bytes

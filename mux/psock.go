@@ -249,9 +249,18 @@ func (w *lower) StopTimer()                             { w.stream.StopTimer() }
 // failed one were handled and are answered.
 func (w *lower) Post(err error) {
 	p := (*Psock)(w)
-	p.leave(err, true)
 	var abort *strparser.AbortError
-	if errors.As(err, &abort) {
+	errors.As(err, &abort)
+	if f := p.mux.opt.OnDecline; f != nil && abort != nil && abort.Recoverable && errors.Is(strparser.ErrDecline, abort.Errno) {
+		p.detach(func(c net.Conn, err error) {
+			if err == nil { // else it has ended meanwhile
+				f(c)
+			}
+		})
+		return
+	}
+	p.leave(err, true)
+	if abort != nil {
 		p.dropped = abort.Dropped
 	}
 }
