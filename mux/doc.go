@@ -52,8 +52,15 @@
 //
 // What is left is released by the Mux. Reading or sending a message that is gone panics,
 // in every build. Received bytes are shared with the neighbours in their buffer and must not be
-// written; a reply with other content is built from [sgmsg.Message.Reserve] with the
-// loop's memory, or copied with [Psock.SendPayload].
+// written. A reply with other content is copied with [Psock.SendPayload], or
+// [Received.ReplyPayload] in a worker, if Options.Format can write headers; else it is made
+// whole, header and all, in the loop's memory, which any goroutine may use:
+//
+//	var out sgmsg.Message
+//	if err := out.AppendCopy(p.Loop(), []byte("+PONG\r\n"), 0); err != nil { // ENOMEM
+//		return mux.End
+//	}
+//	p.Send(&out)
 //
 // # Blocking
 //
@@ -76,17 +83,20 @@
 // returns [Pass]. Which worker gets a message is Options.Policy: with [Idle] the first
 // one that is free, in order of arrival; with [FIFO] they take turns, as the kernel's
 // sockets do, busy or not. Idle is the better choice unless that behaviour is
-// what you want to study: a worker that is stuck in a long message holds up nobody
-// else's.
+// what you want to study: a worker that is stuck in a long message holds up no other
+// connection's as long as another worker is free. It is first come, first served over all
+// connections; how many workers one connection may keep is Options.FlowCap.
 //
-// Messages of one connection are handled one after the other, unless Options.FlowCap
-// allows more at a time; Options.OrderedReplies then still sends the replies in the
-// order of the messages. Workers is made of [Reader]s, which a program may run in
+// Messages of one connection are handled by workers one after the other, unless FlowCap
+// allows more at a time. A handler on the loop does not wait for those it has passed, so
+// its replies may overtake theirs. With Options.OrderedReplies replies leave in the order
+// of the messages, wherever they are made by Send in a handler and Reply in a worker, and
+// FlowCap is unlimited unless it is set. Workers is made of [Reader]s, which a program may run in
 // goroutines of its own; who keeps messages for longer takes them one by one, with
 // [Socket.Recv].
 //
-// GOMAXPROCS should be at least one more than there are loops: a loop keeps its P for
-// a while when it sleeps in the kernel.
+// GOMAXPROCS has to be at least one more than there are loops, or workers may wait for
+// milliseconds: a loop keeps its P for a while when it sleeps in the kernel.
 //
 // # Pressure
 //
@@ -109,8 +119,10 @@
 // send. All but the last wait for the messages that are with workers, and send the
 // answers. Otherwise OnClose gets a [*PsockError], in which errors.Is finds the errno. A
 // message that cannot be right, is too long, or takes too long to arrive ends its
-// connection after the replies to those before it. A panic of the handler ends the
-// connection whose message caused it; see Options.CrashOnPanic.
+// connection after the replies to those before it. A panic of the handler or of a Work
+// function ends the connection whose message caused it, at once: replies to earlier
+// messages that have not left may be lost, none to later ones is sent; see
+// Options.CrashOnPanic.
 //
 // # What the package does not do
 //

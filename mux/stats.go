@@ -11,13 +11,13 @@ type Stats struct {
 	RxMessages, RxBytes uint64 // delivered by parsers; stream bytes consumed
 	RxDrops             uint64 // of which a handler said Drop
 	TxMessages, TxBytes uint64 // taken by Send and queued
-	LostMessages        uint64 // taken by Send and not wholly accepted by the kernel; with OnLost only
+	LostMessages        uint64 // taken by Send and refused, or, with OnLost only, not wholly accepted by the kernel
 	LostBytes           uint64 // queued by Send and not accepted by the kernel
 	Pauses              uint64 // times a connection was made to wait, for an out queue or for readers
 	Parks               uint64 // of which for readers: a message found no room
 
 	// Of messages passed to the workers.
-	Received  uint64     // handled by readers, or in their hands by Recv
+	Received  uint64     // handled by readers, dropped behind an End, or in hands by Recv
 	Rejected  uint64     // of which OnReject got
 	Slow      uint64     // calls of Work functions that took longer than SlowHandler
 	Stolen    uint64     // times a reader joined another one's batch

@@ -12,7 +12,7 @@
 // one of the workers, who may. A connection's messages are handled one by one
 // (Options.FlowCap is 1), so its replies come in the order of its requests, and
 // while one of them takes long the messages of other connections are handled. A named
-// pipe shows it:
+// pipe shows it (nc is netcat; without a reader of the pipe the last line waits):
 //
 //	mkfifo slow
 //	printf '\0\0\0\4slow\0\0\0\6go.mod' | nc -N 127.0.0.1 7000 | xxd &

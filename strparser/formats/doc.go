@@ -41,6 +41,18 @@
 // cut into chunks: formats without a length in front keep their place in the view's
 // cookie. None allocates.
 //
+// Where PutHeader cannot, an answer is made whole:
+//
+//	m.Handle(func(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {
+//		reply := []byte("+OK\r\n")
+//		var out sgmsg.Message
+//		if err := out.AppendCopy(from.Loop(), reply, len(reply)); err != nil {
+//			return mux.End
+//		}
+//		from.Send(&out)
+//		return mux.Done
+//	})
+//
 // # What the package does not do
 //
 // It does not join what protocols split above their framing: TLS messages over several
