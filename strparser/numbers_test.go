@@ -4,75 +4,16 @@ package strparser_test
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
-	"regexp"
 	"testing"
 
+	"github.com/kcm-go/kcm/internal/statements"
 	"github.com/kcm-go/kcm/sgmsg"
 	"github.com/kcm-go/kcm/strparser"
 )
 
-// Every statement of docs/framing.md is named by a test or a transcript: in a comment
-// "Proves E1, I2.", or in testdata by a heading "# 1, 2. ..." for E1 and E2. What is named
-// exists.
+// Every statement of docs/framing.md is proved, and what is named exists.
 func TestEveryStatementIsProved(t *testing.T) {
-	doc, err := os.ReadFile("../docs/framing.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stated := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^(?:\| |- \*\*)([CIE]\d+)(?: \||\*\*)`).FindAllSubmatch(doc, -1) {
-		stated[string(m[1])] = true
-	}
-	if len(stated) != 15+17+38 {
-		t.Fatalf("%d statements in docs/framing.md, want 70", len(stated))
-	}
-	proved := map[string]string{}
-	each := func(pattern string, find func(text []byte, note func(number string))) {
-		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %v, %d files", pattern, err, len(files))
-		}
-		for _, name := range files {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			find(text, func(number string) {
-				proved[number] = name
-				if !stated[number] {
-					t.Errorf("%s names %s, which docs/framing.md does not state", name, number)
-				}
-			})
-		}
-	}
-	proves := regexp.MustCompile(`(?m)^(?://|#) Proves ([CIE0-9, ]+)\.`)
-	number := regexp.MustCompile(`[CIE]\d+`)
-	comments := func(text []byte, note func(string)) {
-		for _, m := range proves.FindAllSubmatch(text, -1) {
-			for _, n := range number.FindAll(m[1], -1) {
-				note(string(n))
-			}
-		}
-	}
-	for _, pattern := range []string{"*_test.go", "cbpf/*_test.go", "../mux/*_test.go"} {
-		each(pattern, comments)
-	}
-	heading := regexp.MustCompile(`(?m)^# (\d+(?:, \d+)*)\. `)
-	each("testdata/*.txt", func(text []byte, note func(string)) {
-		comments(text, note)
-		for _, m := range heading.FindAllSubmatch(text, -1) {
-			for _, n := range regexp.MustCompile(`\d+`).FindAll(m[1], -1) {
-				note("E" + string(n))
-			}
-		}
-	})
-	for n := range stated {
-		if proved[n] == "" {
-			t.Errorf("nothing proves %s", n)
-		}
-	}
+	statements.Check(t, "../docs/framing.md", 15+17+38, "*_test.go", "cbpf/*_test.go", "../mux/*_test.go", "testdata/*.txt")
 }
 
 // Proves E37.

@@ -6,24 +6,18 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/kcm-go/kcm/internal/transcript"
 	"github.com/kcm-go/kcm/sgmsg"
 	"github.com/kcm-go/kcm/strparser"
 )
 
-var update = flag.Bool("update", false, "write the transcripts' output as it is now")
-
-// TestTranscripts runs the files of testdata. A file is a row of paragraphs: one
-// command a line, a line of dashes, what came of them. A paragraph that starts
-// with # is a comment; one that starts with "new" begins with a new parser.
+// TestTranscripts runs the files of testdata.
 //
 // Commands:
 //
@@ -44,52 +38,9 @@ var update = flag.Bool("update", false, "write the transcripts' output as it is 
 //	late-chunk BYTES  put bytes on the lower inside the next Message callback
 //	state, stats
 func TestTranscripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no transcripts", err)
-	}
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var got strings.Builder
-			var s *script
-			for i, para := range strings.Split(strings.TrimSpace(string(data)), "\n\n") {
-				if i > 0 {
-					got.WriteString("\n")
-				}
-				if strings.HasPrefix(para, "#") {
-					got.WriteString(para + "\n")
-					continue
-				}
-				input, _, _ := strings.Cut(para, "\n----")
-				if s == nil || strings.HasPrefix(input, "new ") {
-					s.close()
-					s = &script{t: t}
-				}
-				s.out.Reset()
-				for line := range strings.Lines(input) {
-					s.run(strings.TrimSpace(line))
-				}
-				fmt.Fprintf(&got, "%s\n----\n%s", input, s.out.String())
-			}
-			s.close()
-			if *update {
-				if err := os.WriteFile(file, []byte(got.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			want, have := strings.Split(string(data), "\n"), strings.Split(got.String(), "\n")
-			for i := range max(len(want), len(have)) {
-				if i >= len(want) || i >= len(have) || want[i] != have[i] {
-					t.Fatalf("differs at line %d; the whole is now:\n%s", i+1, got.String())
-				}
-			}
-		})
-	}
+	transcript.Run(t, "testdata/*.txt", func(t *testing.T, out *strings.Builder) transcript.Script {
+		return &script{t: t, out: out}
+	})
 }
 
 // script is one parser under the commands of a transcript.
@@ -97,7 +48,7 @@ type script struct {
 	t       *testing.T
 	l       *lower
 	p       *strparser.Parser
-	out     strings.Builder
+	out     *strings.Builder
 	results []string // of parse
 	onMsg   string
 	general bool
@@ -105,13 +56,10 @@ type script struct {
 	late    []byte
 }
 
-func (s *script) printf(format string, args ...any) { fmt.Fprintf(&s.out, format+"\n", args...) }
+func (s *script) printf(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
-// close checks that nothing is left behind.
-func (s *script) close() {
-	if s == nil {
-		return
-	}
+// Close checks that nothing is left behind.
+func (s *script) Close() {
 	if s.locked {
 		s.t.Error("the lock is still held")
 	}
@@ -120,7 +68,7 @@ func (s *script) close() {
 	s.l.close()
 }
 
-func (s *script) run(line string) {
+func (s *script) Run(line string) {
 	cmd, arg, _ := strings.Cut(line, " ")
 	cmd, at, _ := strings.Cut(cmd, "@")
 	off, _ := strconv.Atoi(at)
@@ -293,7 +241,7 @@ func (s *script) message(_ *strparser.Parser, m *sgmsg.Message) {
 	}
 	if cmd := s.onMsg; cmd != "" {
 		s.onMsg = ""
-		s.run(cmd)
+		s.Run(cmd)
 	}
 }
 
