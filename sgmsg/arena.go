@@ -46,6 +46,7 @@ type Arena struct {
 	buddy buddy
 	inUse int // bytes of runs handed out
 
+	wrapped bool // one block that is the caller's memory, never written
 	notify  func()
 	closing atomic.Bool
 	leaks   invariants.Tracker // of BufIDs
@@ -89,11 +90,11 @@ func newArena(mem []byte, blockSize int) (*Arena, error) {
 		return nil, fmt.Errorf("arena: %d bytes make %d blocks of %d, want 1 to %d: %w",
 			len(mem), n, blockSize, MaxBlocks, syscall.EINVAL)
 	}
-	return &Arena{
-		mem:   mem[:n*blockSize],
-		shift: uint8(bits.TrailingZeros(uint(blockSize))),
-		refs:  make([]atomic.Int32, n),
-	}, nil
+	return newBlocks(mem[:n*blockSize], uint8(bits.TrailingZeros(uint(blockSize))), n), nil
+}
+
+func newBlocks(mem []byte, shift uint8, n int) *Arena {
+	return &Arena{mem: mem, shift: shift, refs: make([]atomic.Int32, n)}
 }
 
 func (a *Arena) register() error {
@@ -189,7 +190,7 @@ func (a *Arena) capacity(block uint32) int {
 // last recycles a buffer whose reference count has reached zero.
 func (a *Arena) last(id BufID) {
 	blk := id.block()
-	if invariants.Enabled || invariants.Race {
+	if (invariants.Enabled || invariants.Race) && !a.wrapped {
 		a.poison(blk)
 	}
 	a.leaks.Release(uint64(id))

@@ -6,11 +6,13 @@ import (
 )
 
 // Clone appends references to the bytes [off, off+n) of m to dst: no byte is
-// copied, m is unchanged, and both may be released independently. A range that
-// does not lie inside m is refused with ENOSPC and changes nothing. n == 0 does
-// nothing.
+// copied, m is unchanged, and both may be released independently; the bytes are
+// shared from now on. n == 0 does nothing.
 //
-// Source: the sk_msg clone operation of Linux, whose error it keeps.
+// Errors: ENOSPC for a range that does not lie inside m, and nothing was changed;
+// ENOSPC when dst is full, and what was appended stays, the caller's to trim.
+//
+// Source: the sk_msg clone operation of Linux, whose errors it keeps.
 func (m *Message) Clone(dst *Message, off, n int) error {
 	m.mustLive("Clone")
 	dst.mustLive("Clone into a destination")
@@ -30,6 +32,10 @@ func (m *Message) Clone(dst *Message, off, n int) error {
 		e.Len = uint32(min(int(e.Len)-off, n))
 		off = 0
 		n -= int(e.Len)
+		dst.settle()
+		if dst.Full() && !dst.at(dst.end-1).continues(e) {
+			return syscall.ENOSPC
+		}
 		dst.AppendShared(e)
 	}
 	return nil

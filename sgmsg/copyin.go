@@ -6,6 +6,9 @@ package sgmsg
 // hint bytes. On error (ENOMEM) the message is unchanged.
 func (m *Message) AppendCopy(al Allocator, p []byte, hint int) error {
 	m.mustLive("AppendCopy")
+	if len(p) == 0 {
+		return nil
+	}
 	m.settle()
 	room := m.tailRoom()
 	k := min(len(room), len(p))
@@ -20,12 +23,11 @@ func (m *Message) AppendCopy(al Allocator, p []byte, hint int) error {
 	if k > 0 {
 		copy(room, p[:k])
 		m.at(m.end - 1).Len += uint32(k)
-		m.size += k
 	}
 	if e.Len > 0 {
 		m.push(e)
-		m.size += int(e.Len)
 	}
+	m.grew(len(p))
 	return nil
 }
 
@@ -75,10 +77,11 @@ func (m *Message) Compact(from *Arena, al Allocator) error {
 			return err
 		}
 	}
-	st := m.state
+	st, bound := m.state, m.bound
+	m.bound = false // the bytes stay, and so does what the binding knows of them
 	m.drop()
 	out.MoveTo(m)
-	m.state = st
+	m.state, m.bound = st, bound
 	return nil
 }
 
@@ -99,7 +102,7 @@ func (m *Message) Prepend(al Allocator, p []byte) error {
 			e.Off -= uint32(len(p))
 			e.Len += uint32(len(p))
 			copy(e.Bytes(), p)
-			m.size += len(p)
+			m.grewInFront(len(p))
 			return nil
 		}
 	}
@@ -111,14 +114,19 @@ func (m *Message) Prepend(al Allocator, p []byte) error {
 	if m.first > 0 {
 		m.first--
 	} else {
-		m.push(Element{})
-		for i := m.end - 1; i > 0; i-- {
-			*m.at(i) = *m.at(i - 1)
-		}
+		m.open(0, 1)
 	}
 	*m.at(m.first) = e
-	m.size += len(p)
+	m.grewInFront(len(p))
 	return nil
+}
+
+// grewInFront notes n bytes more, put somewhere before what is not filled yet.
+func (m *Message) grewInFront(n int) {
+	m.size += n
+	if m.bound {
+		m.charge(n)
+	}
 }
 
 // Reserve appends an element of n bytes from al with headroom free bytes in
@@ -137,6 +145,6 @@ func (m *Message) Reserve(al Allocator, headroom, n int) ([]byte, error) {
 		return nil, nil
 	}
 	m.push(e)
-	m.size += n
+	m.grew(n)
 	return e.Bytes(), nil
 }

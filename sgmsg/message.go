@@ -27,12 +27,17 @@ const inlineElements = 4
 //  2. The message owns one reference per element, except for the last one while
 //     borrowed is set: that one rides on the reference of the chunk it was
 //     parsed from, which outlives the delivery.
-//  3. Two neighbouring elements that are contiguous in one buffer are one.
+//  3. What is appended and continues the last element in its buffer becomes part
+//     of it. Push, Pop and Alloc may leave two neighbours that could be one.
 //  4. state is owned, lent or gone; every operation on a gone message panics.
+//  5. While the message is bound to an account, rest.charged is what that was
+//     charged for it, at most size, and the last rest.blank bytes were allocated and
+//     not filled yet.
 //
-// The first four elements are inline, the rest is in a slice that is kept for
-// reuse, so building messages allocates nothing in steady state. Nothing in an
-// element is a pointer.
+// The first four elements are inline, the others in a slice that is kept for reuse
+// behind one pointer with what else is rare, so that an empty message is 80 bytes and
+// building messages allocates nothing in steady state. Nothing in an element is a
+// pointer.
 //
 // A Message is not safe for concurrent use; its buffers' references are.
 type Message struct {
@@ -41,16 +46,23 @@ type Message struct {
 	end      uint32 // index after the last
 	state    state
 	borrowed bool
+	bound    bool   // rest.binding is in use
 	origin   uint32 // see SetOrigin
 	inline   [inlineElements]Element
-	more     []Element // elements inlineElements and up
+	rest     *rest // what most messages do not need
+}
+
+// rest is the part of a message that is allocated when it is needed first, and kept.
+type rest struct {
+	binding
+	more []Element // elements inlineElements and up
 }
 
 func (m *Message) at(i uint32) *Element {
 	if i < inlineElements {
 		return &m.inline[i]
 	}
-	return &m.more[i-inlineElements]
+	return &m.rest.more[i-inlineElements]
 }
 
 func (m *Message) mustLive(op string) {
@@ -98,13 +110,30 @@ func (m *Message) Origin() uint32 {
 // Live reports whether the message may still be used.
 func (m *Message) Live() bool { return m.state != gone }
 
+// grew notes n bytes more, appended with their content.
+func (m *Message) grew(n int) {
+	m.size += n
+	if m.bound {
+		m.charge(n)
+		m.rest.blank = 0
+	}
+}
+
 func (m *Message) push(e Element) {
 	if m.end < inlineElements {
 		m.inline[m.end] = e
 	} else {
-		m.more = append(m.more[:m.end-inlineElements], e)
+		r := m.needRest()
+		r.more = append(r.more[:m.end-inlineElements], e)
 	}
 	m.end++
+}
+
+func (m *Message) needRest() *rest {
+	if m.rest == nil {
+		m.rest = new(rest)
+	}
+	return m.rest
 }
 
 // extend grows the last element by e if e continues it.
@@ -117,7 +146,7 @@ func (m *Message) extend(e Element) bool {
 		return false
 	}
 	last.Len += e.Len
-	m.size += int(e.Len)
+	m.grew(int(e.Len))
 	return true
 }
 
@@ -132,7 +161,7 @@ func (m *Message) Append(e Element) {
 		return
 	}
 	m.push(e)
-	m.size += int(e.Len)
+	m.grew(int(e.Len))
 }
 
 // AppendShared adds e at the end and takes a reference of its own, unless e
@@ -145,7 +174,7 @@ func (m *Message) AppendShared(e Element) {
 	}
 	e.Buf.Retain()
 	m.push(e)
-	m.size += int(e.Len)
+	m.grew(int(e.Len))
 }
 
 // settle turns a borrowed last element into an owned one.
@@ -160,7 +189,7 @@ func (m *Message) settle() {
 // reference: the caller holds the chunk's reference until Reclaim. This is how
 // a parser delivers messages with no reference count moved per message.
 func (m *Message) Lend(e Element) {
-	if m.size > 0 || m.state == gone || e.Len == 0 {
+	if m.size > 0 || m.state == gone || e.Len == 0 || m.bound {
 		m.lendMore(e)
 		return
 	}
@@ -173,6 +202,7 @@ func (m *Message) Lend(e Element) {
 
 func (m *Message) lendMore(e Element) {
 	m.mustLive("Lend")
+	m.unbind()
 	if e.Len > 0 && !m.extend(e) {
 		m.settle()
 		m.push(e)
@@ -186,7 +216,7 @@ func (m *Message) lendMore(e Element) {
 // and the message is empty, owned and ready again. It is the one operation that
 // is legal on a gone message, and is for the lender alone.
 func (m *Message) Reclaim() {
-	if m.size == 0 && m.end == m.first { // it was moved: nothing left
+	if m.size == 0 && m.end == m.first && !m.bound { // it was moved: nothing left
 		m.state = owned
 		return
 	}
@@ -203,6 +233,7 @@ func (m *Message) reclaimMore() {
 	if m.state != gone {
 		m.drop()
 	}
+	m.unbind()
 	m.state = owned
 }
 
@@ -220,32 +251,41 @@ func (m *Message) drop() {
 
 func (m *Message) clear() {
 	m.first, m.end, m.size, m.borrowed = 0, 0, 0, false
-	if cap(m.more) > maxKeptElements {
-		m.more = nil
+	if r := m.rest; r != nil {
+		m.shrank()
+		if cap(r.more) > maxKeptElements {
+			r.more = nil
+		}
 	}
 }
 
 // maxKeptElements bounds what an emptied message keeps for reuse.
 const maxKeptElements = 1024
 
-// Release gives all references back. The message is gone afterwards; a second
-// Release panics.
+// Release gives all references back, and the charge. The message is gone
+// afterwards; a second Release panics.
 func (m *Message) Release() {
 	m.mustLive("Release")
 	m.drop()
+	m.unbind()
 	m.state = gone
 }
 
-// Reset releases all references and makes the message empty and owned, ready
-// for reuse, also when it was gone. Only its owner may call it.
-func (m *Message) Reset() { m.Reclaim() }
+// Reset releases all references, gives the charge back and makes the message like
+// a new one: empty, owned, bound to no account, also when it was gone. Only its
+// owner may call it. It returns the bytes released: what sk_msg calls free.
+func (m *Message) Reset() int {
+	n := m.size
+	m.Reclaim()
+	return n
+}
 
 // MoveTo appends all of m's elements to dst and moves the references with them;
-// m is gone afterwards. Contiguous elements coalesce: many small messages of
+// m is gone afterwards, and whom it was built for is charged no longer. Contiguous elements coalesce: many small messages of
 // one chunk become one element with one reference.
 func (m *Message) MoveTo(dst *Message) {
 	// The common case by far: the next message of the chunk that dst ends with.
-	if m.borrowed && m.end == 1 && m.first == 0 && dst.end > dst.first && dst.state == owned && !dst.borrowed {
+	if m.borrowed && m.end == 1 && m.first == 0 && dst.end > dst.first && dst.state == owned && !dst.borrowed && !dst.bound {
 		e, last := &m.inline[0], dst.at(dst.end-1)
 		if last.Buf == e.Buf && last.Off+last.Len == e.Off {
 			last.Len += e.Len
@@ -263,6 +303,7 @@ func (m *Message) moveMore(dst *Message) {
 	if m.borrowed && m.end-m.first == 1 { // one message inside one chunk: the common case
 		e := *m.at(m.first)
 		m.clear()
+		m.unbind()
 		m.state = gone
 		dst.AppendShared(e)
 		return
@@ -272,6 +313,7 @@ func (m *Message) moveMore(dst *Message) {
 		dst.Append(*m.at(i))
 	}
 	m.clear()
+	m.unbind()
 	m.state = gone
 }
 

@@ -3,7 +3,6 @@ package sgmsg
 import (
 	"bytes"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"syscall"
 	"testing"
@@ -13,21 +12,47 @@ import (
 // they are made of. Each operation is done on both; after each one everything is
 // compared, so a write into somebody else's bytes is seen at once.
 type world struct {
-	t       *testing.T
-	rnd     *rand.Rand
+	t       testing.TB
+	rnd     chooser
 	pool    *Arena
 	private *Arena
 	free    []BufID
 	held    []BufID // references of the test's own
+	wrapped Element // the caller's own memory
+	back    int     // how often it came back
+	acct    *Account
 	msgs    [4]Message
 	flat    [4][]byte
+	built   [4]built
 	next    byte
+}
+
+// built is what a message has to know while it is bound to the account.
+type built struct {
+	bound   bool
+	charged int
+	blank   int
+}
+
+// chooser makes the choices: a random source, or bytes of a fuzzer.
+type chooser interface{ IntN(n int) int }
+
+// bytesChooser takes choices from bytes, and 0 when there are none left.
+type bytesChooser struct{ b []byte }
+
+func (c *bytesChooser) IntN(n int) int {
+	v := 0
+	for k := n; k > 1 && len(c.b) > 0; k >>= 8 {
+		v = v<<8 | int(c.b[0])
+		c.b = c.b[1:]
+	}
+	return v % n
 }
 
 const modelBlock = 64
 
-func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{t: t, rnd: rand.New(rand.NewPCG(seed, 0))}
+func newWorld(t testing.TB, rnd chooser) *world {
+	w := &world{t: t, rnd: rnd}
 	const blocks = 64
 	var err error
 	w.pool, err = NewPoolArena(make([]byte, blocks*modelBlock), modelBlock, func(id BufID) {
@@ -44,7 +69,36 @@ func newWorld(t *testing.T, seed uint64) *world {
 	if w.private, err = NewArena(make([]byte, 40*32), 32); err != nil {
 		t.Fatal(err)
 	}
+	if w.wrapped, err = Wrap(w.fresh(3*allocPage+100), func() { w.back++ }); err != nil {
+		t.Fatal(err)
+	}
+	w.held = append(w.held, w.wrapped.Buf)
+	w.acct = &Account{Memory: w.private, MaxFrags: 2 + w.rnd.IntN(4)}
+	switch w.rnd.IntN(4) {
+	case 0:
+		w.acct.MaxFrags = 0 // 17
+	case 1:
+		w.acct.Limit = 200
+	}
 	return w
+}
+
+// end releases everything and sees that nothing is left.
+func (w *world) end() {
+	for i := range w.msgs {
+		w.msgs[i].Release()
+	}
+	for _, id := range w.held {
+		id.Release()
+	}
+	if w.pool.Held() > 0 || w.private.Held() > 0 || w.private.InUse() != 0 || len(w.free) != w.pool.Blocks() || w.back != 1 {
+		w.t.Fatalf("%d + %d buffers are left, %d bytes in use; wrapped memory came back %d times", w.pool.Held(), w.private.Held(), w.private.InUse(), w.back)
+	}
+	if n := w.acct.Charged(); n != 0 {
+		w.t.Fatalf("the charge is %d when all messages are gone", n)
+	}
+	w.pool.Close(nil)
+	w.private.Close(nil)
 }
 
 // fresh returns n bytes unlike those before, none of them zero.
@@ -75,8 +129,8 @@ func (w *world) part(id BufID) Element {
 	return Element{Buf: id, Off: uint32(off), Len: uint32(w.rnd.IntN(modelBlock - off + 1))}
 }
 
-// step does one random operation on message i.
-func (w *world) step(i int) {
+// queue does one of the operations on messages as queues, on message i.
+func (w *world) queue(i int) {
 	m, flat := &w.msgs[i], &w.flat[i]
 	switch op := w.rnd.IntN(15); op {
 	case 0: // parts of one chunk, which often continue each other
@@ -89,7 +143,7 @@ func (w *world) step(i int) {
 				} else {
 					m.AppendShared(e)
 				}
-				*flat = append(*flat, e.Bytes()...)
+				w.append(i, e.Bytes())
 				at += int(e.Len) + w.rnd.IntN(3)*w.rnd.IntN(20)
 			}
 			id.Release()
@@ -97,7 +151,7 @@ func (w *world) step(i int) {
 	case 1:
 		if id, ok := w.chunk(); ok {
 			e := w.part(id)
-			*flat = append(*flat, e.Bytes()...)
+			w.append(i, e.Bytes())
 			m.Append(e)
 		}
 	case 2: // keep a chunk for later
@@ -105,41 +159,41 @@ func (w *world) step(i int) {
 			w.held = append(w.held, id)
 		}
 	case 3:
-		if len(w.held) > 0 {
-			e := w.part(w.held[w.rnd.IntN(len(w.held))])
-			*flat = append(*flat, e.Bytes()...)
+		if k := w.rnd.IntN(len(w.held)); k > 0 {
+			e := w.part(w.held[k])
+			w.append(i, e.Bytes())
 			m.AppendShared(e)
 		}
 	case 4:
-		if len(w.held) > 0 {
-			k := w.rnd.IntN(len(w.held))
+		if len(w.held) > 1 { // the first is the wrapped memory
+			k := 1 + w.rnd.IntN(len(w.held)-1)
 			w.held[k].Release()
 			w.held = slices.Delete(w.held, k, k+1)
 		}
 	case 5:
 		n := w.rnd.IntN(len(*flat) + 10)
 		m.Trim(n)
-		*flat = (*flat)[:min(n, len(*flat))]
+		w.trim(i, min(n, len(*flat)))
 	case 6:
 		n := w.rnd.IntN(len(*flat) + 10)
 		m.TrimFront(n)
-		*flat = (*flat)[min(n, len(*flat)):]
+		w.trimFront(i, min(n, len(*flat)))
 	case 7:
 		p := w.fresh(w.rnd.IntN(100))
 		if w.allocated(m.AppendCopy(w.private, p, w.rnd.IntN(100))) {
-			*flat = append(*flat, p...)
+			w.append(i, p)
 		}
 	case 8:
 		p := w.fresh(w.rnd.IntN(20))
 		if w.allocated(m.Prepend(w.private, p)) {
-			*flat = append(p, *flat...)
+			w.insert(i, 0, p)
 		}
 	case 9:
 		p := w.fresh(w.rnd.IntN(60))
 		b, err := m.Reserve(w.private, w.rnd.IntN(20), len(p))
 		if w.allocated(err) {
 			copy(b, p)
-			*flat = append(*flat, p...)
+			w.append(i, p)
 		}
 	case 10:
 		if w.allocated(m.Compact(w.pool, w.private)) {
@@ -150,35 +204,78 @@ func (w *world) step(i int) {
 			}
 		}
 	case 11:
-		j := (i + 1 + w.rnd.IntN(len(w.msgs)-1)) % len(w.msgs)
-		off := w.rnd.IntN(len(*flat) + 5)
-		n := w.rnd.IntN(len(*flat) + 5)
-		err := m.Clone(&w.msgs[j], off, n)
-		if n > 0 && off+n > len(*flat) {
-			if !errors.Is(err, syscall.ENOSPC) {
-				w.t.Fatalf("Clone outside: %v", err)
-			}
-		} else if err != nil {
-			w.t.Fatal(err)
-		} else if n > 0 {
-			w.flat[j] = append(w.flat[j], (*flat)[off:off+n]...)
-		}
+		w.clone(i, (i+w.rnd.IntN(len(w.msgs)))%len(w.msgs), w.rnd.IntN(len(*flat)+5), w.rnd.IntN(len(*flat)+5))
 	case 12:
 		j := (i + 1 + w.rnd.IntN(len(w.msgs)-1)) % len(w.msgs)
 		m.MoveTo(&w.msgs[j])
-		w.flat[j] = append(w.flat[j], *flat...)
-		*flat = nil
-		w.revive(m)
+		w.append(j, *flat)
+		w.revive(i)
 	case 13:
 		m.Release()
-		*flat = nil
-		w.revive(m)
+		w.revive(i)
 	case 14:
 		w.lend(i)
 	}
 }
 
-func (w *world) revive(m *Message) {
+// clone clones bytes of message i to j, which may be the same.
+func (w *world) clone(i, j, off, n int) {
+	m, dst, flat := &w.msgs[i], &w.msgs[j], w.flat[i]
+	if blank := w.built[i].blank; off+n > len(flat)-blank && off+n <= len(flat) {
+		return // what is not filled yet would change in the clone
+	}
+	had := dst.Len()
+	err := m.Clone(dst, off, n)
+	switch {
+	case n > 0 && off+n > len(flat):
+		if !errors.Is(err, syscall.ENOSPC) || dst.Len() != had {
+			w.t.Fatalf("Clone outside: %v", err)
+		}
+	case err != nil:
+		if !errors.Is(err, syscall.ENOSPC) || !w.built[j].bound || dst.Used() < w.acct.maxFrags() {
+			w.t.Fatalf("Clone to %d elements: %v", dst.Used(), err)
+		}
+		w.append(j, flat[off:off+dst.Len()-had])
+	case n > 0:
+		w.append(j, flat[off:off+n])
+	}
+}
+
+// append, insert, trim and trimFront do to the flat bytes of message i, and to what it
+// is charged and has not filled yet, what the operation did to the message.
+func (w *world) append(i int, p []byte) {
+	w.flat[i] = append(w.flat[i], p...)
+	if b := &w.built[i]; b.bound && len(p) > 0 {
+		b.charged += len(p)
+		b.blank = 0
+	}
+}
+
+func (w *world) insert(i, at int, p []byte) {
+	w.flat[i] = slices.Insert(w.flat[i], at, p...)
+	if b := &w.built[i]; b.bound {
+		b.charged += len(p)
+	}
+}
+
+func (w *world) trim(i, n int) {
+	b := &w.built[i]
+	b.blank = max(0, b.blank-(len(w.flat[i])-n))
+	w.flat[i] = w.flat[i][:n]
+	b.charged = min(b.charged, n)
+}
+
+func (w *world) trimFront(i, n int) {
+	w.flat[i] = w.flat[i][n:]
+	b := &w.built[i]
+	b.blank = min(b.blank, len(w.flat[i]))
+	b.charged = min(b.charged, len(w.flat[i]))
+}
+
+// revive resets message i, which is gone.
+func (w *world) revive(i int) {
+	m := &w.msgs[i]
+	w.flat[i], w.built[i] = nil, built{}
 	if m.Live() || m.Len() != 0 || m.Used() != 0 {
 		w.t.Fatalf("a gone message: live %v, %d bytes, %d elements", m.Live(), m.Len(), m.Used())
 	}
@@ -193,6 +290,7 @@ func (w *world) lend(i int) {
 		return
 	}
 	m := &w.msgs[i]
+	w.built[i] = built{} // lending ends what was built
 	if last := m.Used() - 1; last >= 0 && w.rnd.IntN(4) == 0 {
 		if e := m.Elem(last); w.pool.Owns(e.Buf) && e.Off+e.Len < modelBlock { // one that continues it
 			e.Buf.Retain()
@@ -200,13 +298,13 @@ func (w *world) lend(i int) {
 			id = e.Buf
 			more := Element{Buf: id, Off: e.Off + e.Len, Len: 1}
 			m.Lend(more)
-			w.flat[i] = append(w.flat[i], more.Bytes()...)
+			w.append(i, more.Bytes())
 		}
 	}
 	if !m.Lent() {
 		e := w.part(id)
 		m.Lend(e)
-		w.flat[i] = append(w.flat[i], e.Bytes()...)
+		w.append(i, e.Bytes())
 	}
 	if !m.Lent() {
 		w.t.Fatal("not lent")
@@ -214,12 +312,13 @@ func (w *world) lend(i int) {
 	w.held = append(w.held, id) // the chunk's own reference
 	w.compare()
 	for range w.rnd.IntN(3) {
-		if k := w.rnd.IntN(15); k != 4 && k != 14 && m.Lent() { // the lender keeps the chunk
+		if m.Lent() {
 			w.borrow(i)
 			w.compare()
 		}
 	}
 	m.Reclaim()
+	w.built[i] = built{}
 	if m.Lent() || !m.Live() || m.Len() != 0 {
 		w.t.Fatal("Reclaim left something")
 	}
@@ -237,34 +336,35 @@ func (w *world) lend(i int) {
 func (w *world) borrow(i int) {
 	m, flat := &w.msgs[i], &w.flat[i]
 	j := (i + 1) % len(w.msgs)
-	switch w.rnd.IntN(6) {
+	switch w.rnd.IntN(7) {
 	case 0:
 		n := w.rnd.IntN(len(*flat) + 1)
 		m.Trim(n)
-		*flat = (*flat)[:n]
+		w.trim(i, n)
 	case 1:
 		n := w.rnd.IntN(len(*flat) + 1)
 		m.TrimFront(n)
-		*flat = (*flat)[n:]
+		w.trimFront(i, n)
 	case 2:
-		if err := m.Clone(&w.msgs[j], 0, len(*flat)); err != nil {
-			w.t.Fatal(err)
-		}
-		w.flat[j] = append(w.flat[j], *flat...)
+		w.clone(i, j, 0, len(*flat))
 	case 3:
 		p := w.fresh(10)
 		if w.allocated(m.Prepend(w.private, p)) {
-			*flat = append(p, *flat...)
+			w.insert(i, 0, p)
 		}
 	case 4:
 		p := w.fresh(10)
 		if w.allocated(m.AppendCopy(w.private, p, 0)) {
-			*flat = append(*flat, p...)
+			w.append(i, p)
 		}
 	case 5:
 		m.MoveTo(&w.msgs[j])
-		w.flat[j] = append(w.flat[j], *flat...)
-		*flat = nil
+		w.append(j, *flat)
+		w.flat[i], w.built[i] = nil, built{}
+	case 6:
+		if w.bind(i); w.rnd.IntN(2) == 0 {
+			w.build(i)
+		}
 	}
 }
 
@@ -320,90 +420,23 @@ func (w *world) compare() {
 			}
 		}
 	}
+	total := 0
+	for i, b := range w.built {
+		m := &w.msgs[i]
+		if m.bound != b.bound || m.bound && m.rest.charged != b.charged || m.blank() != b.blank {
+			w.t.Fatalf("message %d of %d bytes: %+v, want %+v", i, m.Len(), m.rest, b)
+		}
+		total += b.charged
+	}
+	if n := w.acct.Charged(); n != total {
+		w.t.Fatalf("the charge is %d, want %d", n, total)
+	}
 	for id, n := range refs {
 		if id.Refs() != n {
 			w.t.Fatalf("buffer %#x: %d references, want %d", uint32(id), id.Refs(), n)
 		}
 	}
-	if n := w.pool.Held() + w.private.Held(); n != len(refs) {
+	if n := w.pool.Held() + w.private.Held() + 1; n != len(refs) {
 		w.t.Fatalf("%d buffers held, want %d", n, len(refs))
-	}
-}
-
-// TestModel runs random operations against flat bytes.
-func TestModel(t *testing.T) {
-	for seed := range uint64(150) {
-		w := newWorld(t, seed)
-		for range 150 {
-			w.step(w.rnd.IntN(len(w.msgs)))
-			w.compare()
-		}
-		for i := range w.msgs {
-			w.msgs[i].Release()
-		}
-		for _, id := range w.held {
-			id.Release()
-		}
-		if w.pool.Held() > 0 || w.private.Held() > 0 || w.private.InUse() != 0 || len(w.free) != w.pool.Blocks() {
-			t.Fatalf("seed %d: %d + %d buffers are left, %d bytes in use", seed, w.pool.Held(), w.private.Held(), w.private.InUse())
-		}
-		w.pool.Close(nil)
-		w.private.Close(nil)
-	}
-}
-
-// TestCoalesce: neighbours in one buffer are one element with one reference.
-func TestCoalesce(t *testing.T) {
-	a := NewHeap(4096)
-	defer a.Close(nil)
-	e, err := a.Alloc(64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var m, queue Message
-	for i := range 16 {
-		m.Lend(Element{Buf: e.Buf, Off: uint32(4 * i), Len: 4})
-		m.MoveTo(&queue)
-		m.Reclaim()
-	}
-	if queue.Used() != 1 || queue.Len() != 64 || e.Buf.Refs() != 2 {
-		t.Errorf("%d elements, %d bytes, %d references", queue.Used(), queue.Len(), e.Buf.Refs())
-	}
-	queue.Release()
-	e.Buf.Release()
-	if a.Held() != 0 {
-		t.Error("a buffer is still held")
-	}
-}
-
-// TestLongQueue eats from the front what is put behind, with messages that never
-// continue each other: the element list must not grow with the total.
-func TestLongQueue(t *testing.T) {
-	a := NewHeap(1 << 16)
-	defer a.Close(nil)
-	var q Message
-	for i := range 10000 {
-		if err := q.AppendCopy(a, []byte{byte(i)}, 0); err != nil {
-			t.Fatal(err)
-		}
-		e, err := a.Alloc(1) // so that the next one has to have a buffer of its own
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.Bytes()[0] = byte(i)
-		q.Append(e)
-		if i >= 20 {
-			if b := q.Head(2, nil); b[0] != byte(i-20) {
-				t.Fatalf("at %d: % x", i, b)
-			}
-			q.TrimFront(2)
-		}
-	}
-	if n := cap(q.more); n > 200 {
-		t.Errorf("the list has room for %d elements, %d are used", n, q.Used())
-	}
-	q.Release()
-	if a.Held() != 0 {
-		t.Errorf("%d buffers are still held", a.Held())
 	}
 }

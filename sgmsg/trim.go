@@ -1,16 +1,19 @@
 package sgmsg
 
 // Trim shortens the message to n bytes from the end: whole elements are
-// released, the next one is shortened. n >= Len changes nothing.
+// released, the next one is shortened. n >= Len changes nothing. Bytes that were
+// allocated and not filled yet go first; the cursor stays where it is, or at the
+// new end.
 func (m *Message) Trim(n int) {
 	m.mustLive("Trim")
+	m.setBlank(max(0, m.blank()-max(0, m.size-n)))
 	for m.size > n && m.end > m.first {
 		e := m.at(m.end - 1)
 		cut := m.size - n
 		if cut < int(e.Len) {
 			e.Len -= uint32(cut)
 			m.size = n
-			return
+			break
 		}
 		m.size -= int(e.Len)
 		if !m.borrowed {
@@ -22,6 +25,7 @@ func (m *Message) Trim(n int) {
 	if m.end == m.first {
 		m.clear()
 	}
+	m.shrank()
 }
 
 // TrimFront removes the first n bytes: whole elements are released, the next
@@ -50,6 +54,7 @@ func (m *Message) TrimFront(n int) {
 		m.clear()
 		return
 	}
+	m.shrank()
 	// A long-lived queue eats from the front: move what is left down once half
 	// of the list is used up, so that each element is moved at most once.
 	if m.first >= 16 && m.first*2 >= m.end {

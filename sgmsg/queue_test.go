@@ -1,0 +1,59 @@
+package sgmsg
+
+import "testing"
+
+// TestCoalesce: neighbours in one buffer are one element with one reference.
+func TestCoalesce(t *testing.T) {
+	a := NewHeap(4096)
+	defer a.Close(nil)
+	e, err := a.Alloc(64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m, queue Message
+	for i := range 16 {
+		m.Lend(Element{Buf: e.Buf, Off: uint32(4 * i), Len: 4})
+		m.MoveTo(&queue)
+		m.Reclaim()
+	}
+	if queue.Used() != 1 || queue.Len() != 64 || e.Buf.Refs() != 2 {
+		t.Errorf("%d elements, %d bytes, %d references", queue.Used(), queue.Len(), e.Buf.Refs())
+	}
+	queue.Release()
+	e.Buf.Release()
+	if a.Held() != 0 {
+		t.Error("a buffer is still held")
+	}
+}
+
+// TestLongQueue eats from the front what is put behind, with messages that never
+// continue each other: the element list must not grow with the total.
+func TestLongQueue(t *testing.T) {
+	a := NewHeap(1 << 16)
+	defer a.Close(nil)
+	var q Message
+	for i := range 10000 {
+		if err := q.AppendCopy(a, []byte{byte(i)}, 0); err != nil {
+			t.Fatal(err)
+		}
+		e, err := a.Alloc(1) // so that the next one has to have a buffer of its own
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Bytes()[0] = byte(i)
+		q.Append(e)
+		if i >= 20 {
+			if b := q.Head(2, nil); b[0] != byte(i-20) {
+				t.Fatalf("at %d: % x", i, b)
+			}
+			q.TrimFront(2)
+		}
+	}
+	if n := cap(q.rest.more); n > 200 {
+		t.Errorf("the list has room for %d elements, %d are used", n, q.Used())
+	}
+	q.Release()
+	if a.Held() != 0 {
+		t.Errorf("%d buffers are still held", a.Held())
+	}
+}

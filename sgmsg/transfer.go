@@ -1,0 +1,91 @@
+package sgmsg
+
+import (
+	"fmt"
+	"syscall"
+)
+
+// Xfer moves the first n bytes of element i to the end of dst, another message, and
+// with them the reference; while both keep a part of the element each has one. The
+// charge follows the bytes: m's account is no longer charged for them, dst's is.
+//
+// Errors: EINVAL when there is no such element, it has less than n bytes, or dst is
+// m; ENOSPC when dst is full. Then nothing was moved.
+func (m *Message) Xfer(dst *Message, i, n int) error {
+	m.mustLive("Xfer")
+	dst.mustLive("Xfer to a destination")
+	if i < 0 || i >= m.Used() || n < 0 || n > int(m.at(m.first+uint32(i)).Len) || dst == m {
+		return fmt.Errorf("xfer: %d bytes of element %d of %d: %w", n, i, m.Used(), syscall.EINVAL)
+	}
+	if n == 0 {
+		return nil
+	}
+	m.settle()
+	dst.settle()
+	at := m.first + uint32(i)
+	e := m.at(at)
+	part := *e
+	part.Len = uint32(n)
+	if dst.Full() && !dst.at(dst.end-1).continues(part) {
+		return syscall.ENOSPC
+	}
+	behind := 0 // bytes of m behind those that move
+	for j := at; j < m.end; j++ {
+		behind += int(m.at(j).Len)
+	}
+	behind -= n
+	if part.Len == e.Len {
+		m.shut(at, 1)
+	} else {
+		e.Buf.Retain()
+		e.Off += uint32(n)
+		e.Len -= uint32(n)
+	}
+	m.size -= n
+	m.setBlank(m.blank() - max(0, min(n, m.blank()-behind)))
+	if m.size == 0 {
+		m.clear()
+	}
+	m.shrank()
+	dst.Append(part)
+	return nil
+}
+
+// MoveFront moves the first n bytes to the end of dst, another message, as Xfer does:
+// what is handed on leaves the message and its account at once. It is the Go form of
+// sk_msg's return-and-zero.
+//
+// Errors: EINVAL when the message has less than n bytes or dst is m, and nothing was
+// moved; ENOSPC when dst is full, and what was moved stays there.
+func (m *Message) MoveFront(dst *Message, n int) error {
+	m.mustLive("MoveFront")
+	if n < 0 || n > m.size || dst == m {
+		return fmt.Errorf("move front: %d bytes of a message of %d: %w", n, m.size, syscall.EINVAL)
+	}
+	for n > 0 {
+		k := min(n, int(m.at(m.first).Len))
+		if err := m.Xfer(dst, 0, k); err != nil {
+			return err
+		}
+		n -= k
+	}
+	return nil
+}
+
+// XferFull makes dst what m is: its bytes, its account, its cursor. What dst held is
+// released. m is empty afterwards and like a new message; unlike after MoveTo it may
+// be used at once.
+func (m *Message) XferFull(dst *Message) {
+	m.mustLive("XferFull")
+	dst.mustLive("XferFull to a destination")
+	if dst == m {
+		return
+	}
+	m.settle()
+	dst.drop()
+	dst.unbind()
+	st, origin, r := dst.state, dst.origin, dst.rest
+	*dst = *m
+	*m = Message{state: m.state, origin: m.origin, rest: r}
+	dst.state, dst.origin = st, origin
+}
