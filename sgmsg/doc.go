@@ -10,7 +10,7 @@
 //	Element         a range of a buffer: id, offset, length
 //	  |  Append, AppendShared, Lend, AppendCopy
 //	Message         an ordered list of elements
-//	  |  Segments, CopyTo, Head; MoveTo, Clone, Trim, TrimFront
+//	  |  Segments, CopyTo, Head; MoveTo, Clone, Trim, TrimFront; Reader
 //	out
 //
 // No byte is copied on the way, unless AppendCopy, Compact or Prepend say so. A
@@ -42,10 +42,28 @@
 // Several messages lie in one chunk, so nobody may write into received bytes.
 // What a message writes (AppendCopy, Prepend) it writes into memory from an
 // [Allocator], or into the free room of a buffer that came from Alloc and to
-// which it holds the only reference.
+// which it holds the only reference. [Message.Pull] makes bytes writable, by a
+// private copy where they are shared.
+//
+// # Messages that are built
+//
+// The operations of the kernel's sk_msg work on a message that is bound to an
+// [Account], which gives memory, limits the number of elements and is charged:
+//
+//	acct := &sgmsg.Account{Memory: arena}
+//	var m sgmsg.Message
+//	m.Bind(acct)
+//	err := m.Alloc(1000, 0)                   // room
+//	n, err := m.MemCopyFrom(iter, 1000)       // filled
+//	window, err := m.Pull(0, 16)              // a look, and a change in place
+//	err = m.Push(16, 8)                       // 8 zero bytes inserted
+//	err = m.Pop(100, 50)                      // 50 removed
+//	err = m.MoveFront(&out, 500)              // handed on, no longer charged
+//
+// docs/sgmsg.md states what each does, by number, beside the kernel's name for it.
 //
 // # What the package does not do
 //
-// It limits nothing: what a queue may hold and what a peer may pin is decided
-// above. It does no I/O, and it never blocks.
+// Unless a message is bound it limits nothing: what a queue may hold and what a peer
+// may pin is decided above. It does no I/O, and it never blocks.
 package sgmsg

@@ -394,6 +394,8 @@ func (w *world) moveFront(i, j, n int) {
 }
 
 // TestModel runs random operations against flat bytes.
+//
+// Proves I1, I2, I3, I4, I5, I6, I7, I8, I9, I10, I11, I12, I13, I14.
 func TestModel(t *testing.T) {
 	for seed := range uint64(300) {
 		w := newWorld(t, rand.New(rand.NewPCG(seed, 0)))

@@ -226,6 +226,9 @@ func (w *world) clone(i, j, off, n int) {
 	}
 	had := dst.Len()
 	err := m.Clone(dst, off, n)
+	if added := dst.Len() - had; added > 0 && !dst.Shared(dst.Used()-1) {
+		w.t.Fatalf("the last of %d cloned bytes is not shared", added)
+	}
 	switch {
 	case n > 0 && off+n > len(flat):
 		if !errors.Is(err, syscall.ENOSPC) || dst.Len() != had {

@@ -3,6 +3,9 @@ package strparser_test
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"strings"
+	"testing/iotest"
 
 	"github.com/kcm-go/kcm/sgmsg"
 	"github.com/kcm-go/kcm/strparser"
@@ -98,4 +101,58 @@ func ExampleParseFunc() {
 	// "two\n"
 	// "the third line, in three pieces\n"
 	// strparser: message of unknown length exceeds the maximum of 80 with 103 bytes
+}
+
+// General mode over any io.Reader: a file, a pipe, a TLS connection. The parser frames
+// what is pushed; where it comes from is the caller's affair.
+func ExampleParser_Process() {
+	var r io.Reader = iotest.OneByteReader(strings.NewReader("\x00\x05hello\x00\x00\x00\x07goodbye"))
+
+	arena := sgmsg.NewHeap(64 << 10)
+	p, err := strparser.New(nil, strparser.Options{
+		Format: strparser.Length16,
+		Message: func(_ *strparser.Parser, m *sgmsg.Message) {
+			fmt.Printf("%q\n", m.AppendTo(nil)[2:])
+		},
+		Lock: noLock, Unlock: noLock,
+		Alloc: arena,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() {
+		p.Stop()
+		p.Done()
+	}()
+	for {
+		chunk, err := arena.Alloc(4096)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		n, err := r.Read(chunk.Bytes())
+		if chunk.Len = uint32(n); n > 0 {
+			if _, err := p.Process(chunk, 0, 0); err != nil { // a message keeps what it needs
+				fmt.Println(err)
+				chunk.Buf.Release()
+				return
+			}
+		}
+		chunk.Buf.Release()
+		if err == io.EOF {
+			p.EOF() // an error is posted if a message is cut short
+			fmt.Println("finished:", p.Finished())
+			return
+		}
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	// Output:
+	// "hello"
+	// ""
+	// "goodbye"
+	// finished: true
 }

@@ -76,8 +76,8 @@ func TestInit(t *testing.T) {
 
 // TestSize: a parser is part of every connection.
 func TestSize(t *testing.T) {
-	if n := reflect.TypeFor[strparser.Parser]().Size(); n > 320 {
-		t.Errorf("a Parser has %d bytes, at most 320 are meant", n)
+	if n := reflect.TypeFor[strparser.Parser]().Size(); n > 304 {
+		t.Errorf("a Parser has %d bytes, at most 304 are meant", n)
 	}
 }
 

@@ -233,7 +233,7 @@ func (p *Parser) hold(rest sgmsg.Element, brief bool) error {
 	v := &p.view
 	n := int(rest.Len)
 	v.gather()
-	if v.msg.Len() == 0 && v.acc+n <= inlineBytes {
+	if !brief && v.msg.Len() == 0 && v.acc+n <= inlineBytes {
 		return nil
 	}
 	if brief || n >= min(rest.Buf.Cap()/4, worthHolding) {
