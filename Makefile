@@ -34,8 +34,8 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 		sed -E 's|^(.*)/[^/]*:func (.*)|\1 \2|' | sort); \
 	test -n "$$found" || { echo 'fuzz: no fuzz target found' >&2; exit 1; }; \
 	echo "$$found" | while read -r dir target; do \
-		echo "$(GO) test -run '^$$' -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) $$dir"; \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir" < /dev/null || exit 1; \
+		echo "$(GO) test -run '^$$' -fuzz ^$$target\$$ -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$dir"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x "$$dir" < /dev/null || exit 1; \
 	done
 
 # linux/amd64 and linux/arm64 are the systems; elsewhere everything compiles and

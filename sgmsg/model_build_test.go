@@ -10,6 +10,11 @@ import (
 
 // step does one random operation on message i.
 func (w *world) step(i int) {
+	if n := len(w.flat[i]); n > 1000 { // clones double it
+		n = w.rnd.IntN(100)
+		w.msgs[i].Trim(n)
+		w.trim(i, n)
+	}
 	if w.rnd.IntN(3) == 0 {
 		w.queue(i)
 		return

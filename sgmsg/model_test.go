@@ -144,7 +144,7 @@ func (w *world) queue(i int) {
 					m.AppendShared(e)
 				}
 				w.append(i, e.Bytes())
-				at += int(e.Len) + w.rnd.IntN(3)*w.rnd.IntN(20)
+				at += max(1, int(e.Len)) + w.rnd.IntN(3)*w.rnd.IntN(20)
 			}
 			id.Release()
 		}
