@@ -84,10 +84,15 @@ func (m *Message) Used() int { return int(m.end - m.first) }
 
 // Elem returns element i, 0 <= i < Used. The reference stays with the message.
 func (m *Message) Elem(i int) Element {
-	if i < 0 || i >= m.Used() {
-		panic(fmt.Sprintf("sgmsg: Elem(%d) of %d", i, m.Used()))
+	if uint(i) >= uint(m.end-m.first) {
+		m.noElem(i)
 	}
 	return *m.at(m.first + uint32(i))
+}
+
+//go:noinline
+func (m *Message) noElem(i int) {
+	panic(fmt.Sprintf("sgmsg: Elem(%d) of %d", i, m.Used()))
 }
 
 // Lent reports whether the message is lent by the loop that delivers it: its
@@ -227,6 +232,17 @@ func (m *Message) Reclaim() {
 		return
 	}
 	m.reclaimMore()
+}
+
+// Untouched reports whether a lent message is as Lend made it: one element, nothing
+// moved, removed or added. For the lender alone.
+func (m *Message) Untouched() bool { return m.borrowed && m.end == 1 }
+
+// Slide makes an untouched message one of e, the next of its chunk, which is not
+// empty: the same as Reclaim and Lend, in two stores. For the lender alone.
+func (m *Message) Slide(e Element) {
+	m.inline[0] = e
+	m.size = int(e.Len)
 }
 
 func (m *Message) reclaimMore() {

@@ -156,3 +156,37 @@ func ExampleParser_Process() {
 	// "goodbye"
 	// finished: true
 }
+
+// Messages that cost next to nothing are handled in batches.
+func ExampleBatch() {
+	arena := sgmsg.NewHeap(64 << 10)
+	sum, batches := 0, 0
+	p, err := strparser.New(nil, strparser.Options{
+		Format: strparser.Length{Width: 1},
+		Batch: func(_ *strparser.Parser, b *strparser.Batch) {
+			batches++
+			for i := range b.Len() {
+				sum += int(b.Bytes(i)[1])
+			}
+		},
+		Message: func(_ *strparser.Parser, m *sgmsg.Message) { // one that was cut
+			sum += int(m.AppendTo(nil)[1])
+		},
+		Lock: noLock, Unlock: noLock,
+		Alloc: arena,
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, piece := range []string{strings.Repeat("\x01\x02", 50) + "\x01", "\x03"} {
+		if err := push(arena, p, piece); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	fmt.Println(sum, "in", batches, "batch and the rest alone")
+	p.EOF()
+	p.Done()
+	// Output: 103 in 1 batch and the rest alone
+}

@@ -28,6 +28,11 @@ type Options struct {
 	// the callback does not MoveTo or Take elsewhere is released when it returns.
 	Message func(p *Parser, m *sgmsg.Message)
 
+	// Batch, if not nil, gets the messages that lie whole in a chunk, up to 64 at a
+	// time, when Format is a [Length]. The others come through Message. Pause and
+	// Stop inside it take effect behind the batch: all of it is delivered.
+	Batch func(p *Parser, b *Batch)
+
 	// MaxMessage is the largest message accepted, in bytes, header included. 0
 	// means DefaultMaxMessage.
 	MaxMessage int

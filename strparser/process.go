@@ -1,10 +1,8 @@
 package strparser
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/bits"
 	"syscall"
 	"time"
 
@@ -92,36 +90,41 @@ func (p *Parser) process(chunk sgmsg.Element, max int, timeout time.Duration, dr
 // byte that needs a closer look. This is the hot path: no call but Message, no
 // reference count moved.
 func (p *Parser) deliverRun(chunk sgmsg.Element, b []byte, at, max int) (int, bool) {
+	if p.profile.opt.Batch != nil {
+		return p.batchRun(chunk, b, at, max)
+	}
 	x := p.profile.prefix // a copy: the callback cannot change it
 	message := p.profile.opt.Message
 	m := &p.view.msg
 	for {
 		r := b[at:]
-		if len(r) < x.off+8 { // the field is cut out of one 8-byte load
-			return at, true
+		if len(r) < x.off+8 {
+			break
 		}
-		field := binary.LittleEndian.Uint64(r[x.off:])
-		if x.little {
-			field = field << (x.shift & 63) >> (x.shift & 63)
-		} else {
-			field = bits.ReverseBytes64(field) >> (x.shift & 63)
-		}
+		field := x.load(r)
 		if field > uint64(len(r)) {
-			return at, true
+			break
 		}
 		n := int(int64(field) + x.add)
 		if n < x.header || n > len(r) || n > max {
-			return at, true
+			break
 		}
 		p.stats.Messages++
-		m.Lend(sgmsg.Element{Buf: chunk.Buf, Off: chunk.Off + uint32(at), Len: uint32(n)})
+		if e := (sgmsg.Element{Buf: chunk.Buf, Off: chunk.Off + uint32(at), Len: uint32(n)}); m.Untouched() {
+			m.Slide(e)
+		} else {
+			m.Reclaim()
+			m.Lend(e)
+		}
 		message(p, m)
-		m.Reclaim()
 		at += n
 		if p.paused.Load() || p.stopped.Load() {
+			m.Reclaim()
 			return at, false
 		}
 	}
+	m.Reclaim()
+	return at, true
 }
 
 // parse asks for the length of the message in progress. The order of the checks

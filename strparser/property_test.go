@@ -134,6 +134,8 @@ type check struct {
 	msgs  [][]byte
 	total int
 	seen  uint64 // Messages at the last look
+
+	batches int
 }
 
 func (c *check) invariants() {
@@ -165,6 +167,26 @@ func (c *check) invariants() {
 	}
 	if int(st.Bytes) != c.total+p.InProgress()+dropped {
 		c.t.Fatalf("%d bytes consumed, %d delivered, %d in hand, %d dropped", st.Bytes, c.total, p.InProgress(), dropped)
+	}
+}
+
+// batched makes a Batch callback that does with each message what handle does with one
+// that comes alone.
+func (c *check) batched(handle func(*strparser.Parser, *sgmsg.Message)) func(*strparser.Parser, *strparser.Batch) {
+	return func(p *strparser.Parser, b *strparser.Batch) {
+		c.batches++
+		if b.Len() < 1 {
+			c.t.Fatal("a batch of nothing")
+		}
+		for i := range b.Len() {
+			var m sgmsg.Message
+			m.AppendShared(b.Elem(i))
+			if got := m.AppendTo(nil); !bytes.Equal(got, b.Bytes(i)) {
+				c.t.Fatalf("message %d of %d is % x as an element, % x as bytes", i, b.Len(), got, b.Bytes(i))
+			}
+			handle(p, &m)
+			m.Reset()
+		}
 	}
 }
 
@@ -271,24 +293,38 @@ func runChunking(t *testing.T, f *framing, seed uint64) {
 	}
 	c := &check{t: t, f: f, l: l}
 	keep := rnd.IntN(3) == 0
-	p, err := strparser.New(l, strparser.Options{
+	handle := func(p *strparser.Parser, m *sgmsg.Message) {
+		c.msgs = append(c.msgs, m.AppendTo(nil))
+		c.total += m.Len()
+		var k *sgmsg.Message
+		if keep && len(l.free) > 1024 && rnd.IntN(2) == 0 {
+			k = m.Take()
+		}
+		c.kept = append(c.kept, k)
+		if rnd.IntN(6) == 0 {
+			p.Pause()
+		}
+	}
+	running := func(p *strparser.Parser) {
+		if p.Paused() {
+			t.Fatal("delivery while paused")
+		}
+	}
+	o := strparser.Options{
 		Format: f.format, MaxMessage: max, AssemblyTimeout: 1,
 		Message: func(p *strparser.Parser, m *sgmsg.Message) {
-			if p.Paused() {
-				t.Fatal("delivery while paused")
-			}
-			c.msgs = append(c.msgs, m.AppendTo(nil))
-			c.total += m.Len()
-			var k *sgmsg.Message
-			if keep && len(l.free) > 1024 && rnd.IntN(2) == 0 {
-				k = m.Take()
-			}
-			c.kept = append(c.kept, k)
-			if rnd.IntN(6) == 0 {
-				p.Pause()
-			}
+			running(p)
+			handle(p, m)
 		},
-	})
+	}
+	if seed%2 == 1 {
+		run := c.batched(handle)
+		o.Batch = func(p *strparser.Parser, b *strparser.Batch) {
+			running(p)
+			run(p, b)
+		}
+	}
+	p, err := strparser.New(l, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +420,7 @@ func runGeneral(t *testing.T, f *framing, seed uint64) {
 	stream := f.stream(rnd, 1+rnd.IntN(30), max)
 	l := newLower(t, 2048)
 	c := &check{t: t, f: f, l: l}
-	p, err := strparser.New(nil, strparser.Options{
+	o := strparser.Options{
 		Format: f.format, MaxMessage: max, Alloc: l,
 		Lock: func(*strparser.Parser) {}, Unlock: func(*strparser.Parser) {},
 		Message: func(p *strparser.Parser, m *sgmsg.Message) {
@@ -395,7 +431,11 @@ func runGeneral(t *testing.T, f *framing, seed uint64) {
 				p.Pause()
 			}
 		},
-	})
+	}
+	if seed%2 == 1 {
+		o.Batch = c.batched(o.Message)
+	}
+	p, err := strparser.New(nil, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -449,14 +489,18 @@ func FuzzChunking(f *testing.F) {
 		fr := &framings[int(which)%len(framings)]
 		l := newLower(t, 2048)
 		c := &check{t: t, f: fr, l: l}
-		p, err := strparser.New(l, strparser.Options{
+		o := strparser.Options{
 			Format: fr.format, MaxMessage: max,
 			Message: func(_ *strparser.Parser, m *sgmsg.Message) {
 				c.msgs = append(c.msgs, m.AppendTo(nil))
 				c.total += m.Len()
 				c.kept = append(c.kept, m.Take())
 			},
-		})
+		}
+		if len(cuts)%2 == 1 {
+			o.Batch = c.batched(o.Message)
+		}
+		p, err := strparser.New(l, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -491,13 +535,17 @@ func TestEveryCut(t *testing.T) {
 			for b := a; b <= len(stream); b++ {
 				l := newLower(t, 8)
 				c := &check{t: t, f: f, l: l}
-				p, err := strparser.New(l, strparser.Options{
+				o := strparser.Options{
 					Format: f.format, MaxMessage: 64,
 					Message: func(_ *strparser.Parser, m *sgmsg.Message) {
 						c.msgs = append(c.msgs, m.AppendTo(nil))
 						c.total += m.Len()
 					},
-				})
+				}
+				if (a+b)%2 == 1 {
+					o.Batch = c.batched(o.Message)
+				}
+				p, err := strparser.New(l, o)
 				if err != nil {
 					t.Fatal(err)
 				}
