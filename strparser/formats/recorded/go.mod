@@ -1,0 +1,20 @@
+module github.com/kcm-go/kcm/strparser/formats/recorded
+
+go 1.26.0
+
+replace github.com/kcm-go/kcm => ../../..
+
+require (
+	github.com/apache/thrift v0.25.0
+	github.com/kcm-go/kcm v0.0.0-00010101000000-000000000000
+	github.com/markdingo/netstring v1.0.2
+	github.com/miekg/dns v1.1.73
+	github.com/twmb/franz-go/pkg/kmsg v1.15.1
+	google.golang.org/protobuf v1.36.12
+)
+
+require (
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/sync v0.24.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
