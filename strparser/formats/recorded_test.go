@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kcm-go/kcm/strparser/formats"
 	"github.com/kcm-go/kcm/strparser/internal/feed"
 )
 
@@ -24,6 +25,9 @@ func TestRecorded(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := recording(t, name)
 			f := format(t, name)
+			if name == "Delimited" {
+				f, _ = formats.Delimited("\r\n.\r\n")
+			}
 			rng := rand.New(rand.NewPCG(1, 1))
 			stream := slices.Concat(r.Messages...)
 			cuts := [][][]byte{{stream}, r.Messages, feed.Bytes(stream, 7)}

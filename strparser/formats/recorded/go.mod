@@ -6,15 +6,16 @@ replace github.com/kcm-go/kcm => ../../..
 
 require (
 	github.com/apache/thrift v0.25.0
+	github.com/jackc/pgx/v5 v5.13.0
 	github.com/kcm-go/kcm v0.0.0-00010101000000-000000000000
 	github.com/markdingo/netstring v1.0.2
 	github.com/miekg/dns v1.1.73
 	github.com/twmb/franz-go/pkg/kmsg v1.15.1
+	golang.org/x/net v0.62.0
 	google.golang.org/protobuf v1.36.12
 )
 
 require (
-	golang.org/x/net v0.62.0 // indirect
-	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
 )
