@@ -6,6 +6,8 @@ replace github.com/kcm-go/kcm => ../../..
 
 require (
 	github.com/apache/thrift v0.25.0
+	github.com/gobwas/ws v1.5.0
+	github.com/gorilla/websocket v1.5.3
 	github.com/jackc/pgx/v5 v5.13.0
 	github.com/kcm-go/kcm v0.0.0-00010101000000-000000000000
 	github.com/markdingo/netstring v1.0.2
@@ -16,6 +18,7 @@ require (
 )
 
 require (
+	github.com/gobwas/httphead v0.1.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 )

@@ -143,3 +143,17 @@ func (p *protocol) versions(t *testing.T) (encoders []string) {
 	}
 	return encoders
 }
+
+// cut cuts what an encoder wrote in one go where a library's decoder, which reads no
+// more than it needs, finds the ends of messages.
+func cut(t *testing.T, b []byte, next func(io.Reader) error) (messages [][]byte) {
+	for r := bytes.NewReader(b); r.Len() > 0; {
+		from := len(b) - r.Len()
+		if err := next(r); err != nil {
+			t.Errorf("%d bytes, at %d: %v", len(b), from, err)
+			return messages
+		}
+		messages = append(messages, b[from:len(b)-r.Len()])
+	}
+	return messages
+}
