@@ -44,7 +44,7 @@ func init() {
 // one Write.
 func http2Messages(t *testing.T) [][]byte {
 	rng := rand.New(rand.NewPCG(1, 1))
-	w := &writes{[][]byte{[]byte(http2.ClientPreface)}}
+	w := &writes{messages: [][]byte{[]byte(http2.ClientPreface)}}
 	f := http2.NewFramer(w, nil)
 	var block bytes.Buffer
 	h := hpack.NewEncoder(&block)

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/kcm-go/kcm/strparser"
@@ -33,12 +34,25 @@ type protocol struct {
 var protocols []protocol
 
 // writes keeps what each Write was called with as a message.
-type writes struct{ messages [][]byte }
+type writes struct {
+	mu       sync.Mutex
+	messages [][]byte
+}
 
 // Write implements io.Writer.
 func (w *writes) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.messages = append(w.messages, bytes.Clone(b))
 	return len(b), nil
+}
+
+// take returns what was written since it was called last.
+func (w *writes) take() (messages [][]byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	messages, w.messages = w.messages, nil
+	return messages
 }
 
 // decode runs p's decoder over the messages: it must be content with the bytes of each and

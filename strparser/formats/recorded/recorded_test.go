@@ -40,11 +40,13 @@ func TestEncoded(t *testing.T) {
 func found(t *testing.T, p *protocol, messages [][]byte) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	stream := slices.Concat(messages...)
-	cuts := [][][]byte{{stream}, messages, feed.Bytes(stream, 7)}
-	if len(stream) < 1<<18 {
-		cuts = append(cuts, feed.Bytes(stream, 1))
+	cuts := [][][]byte{{stream}, messages}
+	for _, n := range []int{1, 7, 1 << 12} {
+		if len(stream)/n < 1<<18 {
+			cuts = append(cuts, feed.Bytes(stream, n))
+		}
 	}
-	for range min(50, 1+1<<25/len(stream)) {
+	for range min(50, 1+1<<24/len(stream)) {
 		cuts = append(cuts, feed.Cut(rng, stream))
 	}
 	for i, chunks := range cuts {

@@ -121,11 +121,11 @@ func gorillaTalk(t *testing.T, c *websocket.Conn) (frames [][]byte) {
 	w := c.NetConn().(tapped).to.(*writes)
 	rng := rand.New(rand.NewPCG(1, 2))
 	write := func(kind int, b []byte) {
-		w.messages = nil
+		w.take()
 		if err := c.WriteMessage(kind, b); err != nil {
 			t.Error(err)
 		}
-		all := slices.Concat(w.messages...)
+		all := slices.Concat(w.take()...)
 		frames = append(frames, cut(t, all, readFrame)...)
 	}
 	for _, n := range sizes(rng, 126, 3000, 1<<16) {
