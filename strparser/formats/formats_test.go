@@ -119,7 +119,7 @@ var streams = []struct {
 		"*3\r\n:1\r\n*2\r\n+a\r\n*1\r\n*0\r\n$1\r\nx\r\n",
 		"_\r\n", "#t\r\n", ",3.14\r\n", "(349234923849\r\n", "!5\r\nERR x\r\n", "=7\r\ntxt:abc\r\n",
 		"%2\r\n+a\r\n:1\r\n+b\r\n*1\r\n:2\r\n", "~2\r\n+a\r\n+b\r\n", ">2\r\n+message\r\n+hi\r\n",
-		"|1\r\n+ttl\r\n:3600\r\n*1\r\n$1\r\nv\r\n",
+		"|1\r\n+ttl\r\n:3600\r\n*1\r\n$1\r\nv\r\n", "*3\r\n:1\r\n:2\r\n|1\r\n+ttl\r\n:3600\r\n:3\r\n",
 		"$?\r\n;4\r\nHell\r\n;1\r\no\r\n;0\r\n",
 		"*2\r\n$?\r\n;1\r\nx\r\n;0\r\n:1\r\n",
 		"PING\r\n", "SET k v\n",
