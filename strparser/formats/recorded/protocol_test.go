@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -149,6 +150,14 @@ func (p *protocol) versions(t *testing.T) (encoders []string) {
 		}
 		if first, _, _ := strings.Cut(e, "/"); version == "" && !strings.Contains(first, ".") {
 			version = "of " + runtime.Version()
+		}
+		if e == "memcached" {
+			out, err := exec.Command(e, "-V").Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			encoders = append(encoders, strings.TrimSpace(string(out)))
+			continue
 		}
 		if version == "" {
 			t.Fatalf("%s: %s is in no module of go.mod", p.name, e)
