@@ -67,7 +67,8 @@ dispatch: ## compare how servers hand messages to workers, about 20 minutes; DIS
 peers: ## compare with other echo servers, about 20 minutes; PEERS= takes flags
 	cd bench/peers && $(GO) run ./cmd/peers $(PEERS)
 
-nested: ## build, vet and test the module bench/peers
+nested: ## build, vet and test the modules bench/peers and strparser/formats/recorded
 	cd bench/peers && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
+	cd strparser/formats/recorded && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
 
 check: test race invariants lint fuzz examples nested ## what CI runs

@@ -54,7 +54,8 @@ func hexed(s string) string {
 
 var ones = strings.Repeat("\xff", 16)
 
-// streams are messages of each protocol, one string each.
+// streams are messages of each protocol, one string each, written by hand from the
+// references. What encoders make is in testdata: see TestRecorded.
 var streams = []struct {
 	format   string
 	messages []string

@@ -20,6 +20,11 @@ func TestRecorded(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatal("no recordings", err)
 	}
+	for _, x := range all {
+		if !slices.Contains(files, filepath.Join("testdata", x.name+".txt")) {
+			t.Errorf("no recording of %s", x.name)
+		}
+	}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".txt")
 		t.Run(name, func(t *testing.T) {
