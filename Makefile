@@ -30,7 +30,7 @@ invariants: ## the tests with internal checks, poisoned memory and rare paths ta
 # One target after the other, found by their declarations. There are some, so
 # finding none means that the search is broken.
 fuzz: ## each fuzz target for FUZZTIME (10s)
-	@found=$$(grep -rEo --include='*_test.go' --exclude-dir=peers '^func Fuzz[A-Za-z0-9_]+' . | \
+	@found=$$(grep -rEo --include='*_test.go' --exclude-dir=peers --exclude-dir=recorded '^func Fuzz[A-Za-z0-9_]+' . | \
 		sed -E 's|^(.*)/[^/]*:func (.*)|\1 \2|' | sort); \
 	test -n "$$found" || { echo 'fuzz: no fuzz target found' >&2; exit 1; }; \
 	echo "$$found" | while read -r dir target; do \
@@ -70,7 +70,8 @@ peers: ## compare with other echo servers, about 20 minutes; PEERS= takes flags
 framing: ## compare what it costs to find messages in received bytes, a minute
 	cd bench/peers && $(GO) run ./cmd/framing
 
-nested: ## build, vet and test the module bench/peers
+nested: ## build, vet and test the modules bench/peers and strparser/formats/recorded
 	cd bench/peers && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
+	cd strparser/formats/recorded && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
 
 check: test race invariants lint fuzz examples nested ## what CI runs

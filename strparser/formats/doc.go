@@ -53,6 +53,16 @@
 //		return mux.Done
 //	})
 //
+// # Where the bytes of the tests come from
+//
+// From the protocols' own encoders: client and server libraries, memcached, and for TLS,
+// HTTP/2 and lines Go's. The module in recorded, which nobody depends on, has them encode
+// messages of each size class of the length field and checks that the format finds these
+// and no others. What it writes to testdata is part of that, as text that names encoder,
+// version and reference, and is read by the tests of this package. A few streams are
+// written by hand, from the references: what no encoder at hand makes, and what has to be
+// refused.
+//
 // # What the package does not do
 //
 // It does not join what protocols split above their framing: TLS messages over several

@@ -182,11 +182,15 @@ func postgres(v *strparser.View) (int, error) {
 		return 0, nil
 	}
 	size := binary.BigEndian.Uint32(h[:])
-	if size < 8 || size > 10000 { // MAX_STARTUP_PACKET_LENGTH of libpq/pqcomm.h
-		return 0, bad("PostgreSQL", "a startup packet of %d bytes, want 8 to 10000", size)
+	if size < 8 || size > maxStartup {
+		return 0, bad("PostgreSQL", "a startup packet of %d bytes, want 8 to %d", size, maxStartup)
 	}
 	return int(size), nil
 }
+
+// maxStartup is the longest startup packet: MAX_STARTUP_PACKET_LENGTH of libpq/pqcomm.h,
+// which the length's own 4 bytes do not count against.
+const maxStartup = 4 + 10000
 
 func postgresReply(v *strparser.View) (int, error) {
 	var h [5]byte

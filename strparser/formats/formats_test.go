@@ -54,7 +54,8 @@ func hexed(s string) string {
 
 var ones = strings.Repeat("\xff", 16)
 
-// streams are messages of each protocol, one string each.
+// streams are messages of each protocol, one string each, written by hand from the
+// references. What encoders make is in testdata: see TestRecorded.
 var streams = []struct {
 	format   string
 	messages []string
@@ -106,8 +107,9 @@ var streams = []struct {
 	{"MySQL", []string{hexed("010000 00 0e"), hexed("000000 01"), hexed("000100 00") + strings.Repeat("z", 256)}},
 	{"Netstring", []string{"12:hello world!,", "0:,", "3:a,b,"}},
 	{"Postgres", []string{
-		hexed("00000008 04d2162f"),                       // SSLRequest
-		hexed("00000010 00030000") + "user\x00x\x00\x00", // startup
+		hexed("00000008 04d2162f"),                                      // SSLRequest
+		hexed("00000010 00030000") + "user\x00x\x00\x00",                // startup
+		hexed("00002714 00030000") + strings.Repeat("u", 9995) + "\x00", // the longest: 10000 bytes behind the length
 		"p" + hexed("00000008") + "abc\x00", "Q" + hexed("0000000d") + "SELECT 1\x00", "S" + hexed("00000004"), "X" + hexed("00000004"),
 	}},
 	{"PostgresReply", []string{"R" + hexed("00000008 00000000"), "1" + hexed("00000004"), "Z" + hexed("00000005") + "I", "C" + hexed("0000000d") + "SELECT 1\x00"}},
@@ -118,7 +120,7 @@ var streams = []struct {
 		"*3\r\n:1\r\n*2\r\n+a\r\n*1\r\n*0\r\n$1\r\nx\r\n",
 		"_\r\n", "#t\r\n", ",3.14\r\n", "(349234923849\r\n", "!5\r\nERR x\r\n", "=7\r\ntxt:abc\r\n",
 		"%2\r\n+a\r\n:1\r\n+b\r\n*1\r\n:2\r\n", "~2\r\n+a\r\n+b\r\n", ">2\r\n+message\r\n+hi\r\n",
-		"|1\r\n+ttl\r\n:3600\r\n*1\r\n$1\r\nv\r\n",
+		"|1\r\n+ttl\r\n:3600\r\n*1\r\n$1\r\nv\r\n", "*3\r\n:1\r\n:2\r\n|1\r\n+ttl\r\n:3600\r\n:3\r\n",
 		"$?\r\n;4\r\nHell\r\n;1\r\no\r\n;0\r\n",
 		"*2\r\n$?\r\n;1\r\nx\r\n;0\r\n:1\r\n",
 		"PING\r\n", "SET k v\n",
@@ -196,7 +198,8 @@ func TestRefused(t *testing.T) {
 		{"Netstring", ":,", `':' in the length`},
 		{"Netstring", strings.Repeat("1", 19), "over 18 digits"},
 		{"Netstring", "5 :", `' ' in the length`},
-		{"Postgres", hexed("00000007 00000000"), "7 bytes, want 8 to 10000"},
+		{"Postgres", hexed("00000007 00000000"), "7 bytes, want 8 to 10004"},
+		{"Postgres", hexed("00002715 00030000"), "10005 bytes, want 8 to 10004"},
 		{"Postgres", "\x7f\x00\x00\x00\x04", "message type 0x7f"},
 		{"PostgresReply", "S\x00\x00\x00\x03", "3 bytes"},
 		{"PostgresReply", "\x00", "message type 0x0"},

@@ -41,7 +41,7 @@ func (r *Result) Equal(o *Result) bool {
 // Run feeds the chunks to a parser in general mode with messages of max bytes at most.
 func Run(t testing.TB, f strparser.Format, max int, chunks ...[]byte) *Result {
 	t.Helper()
-	heap := sgmsg.NewHeap(1 << 20)
+	heap := sgmsg.NewHeap(1<<20 + 4*total(chunks))
 	defer heap.Close(nil)
 	r := new(Result)
 	p, err := strparser.New(nil, strparser.Options{
@@ -74,6 +74,13 @@ func Run(t testing.TB, f strparser.Format, max int, chunks ...[]byte) *Result {
 		t.Errorf("%d bytes of memory were not released", n)
 	}
 	return r
+}
+
+func total(chunks [][]byte) (n int) {
+	for _, b := range chunks {
+		n += len(b)
+	}
+	return n
 }
 
 // Cut cuts b at random, often into small pieces.
