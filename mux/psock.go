@@ -184,14 +184,8 @@ func (p *Psock) guard(delivery bool) {
 		}
 	}
 	p.shard.callbackEnds(p, delivery)
-	if p.later == nil {
-		return
-	}
-	if b := p.shard.passing.filling; b != nil && b.psock == p {
-		p.shard.seal(bound)
-	}
-	if p.owed.Load() == 0 && p.lingers.CompareAndSwap(true, false) {
-		p.goOn() // asked for while the callback ran
+	if p.later != nil { // asked for while the callback ran
+		p.awaitWork()
 	}
 }
 
