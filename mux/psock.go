@@ -312,9 +312,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		p.order.end(p)
 	}
 	p.unbar()
-	if p.later != nil && p.lingers.CompareAndSwap(true, false) { // whoever waits for its work
-		p.goOn()
-	}
+	p.goOn() // whoever waits for its work: a worker may be too late to tell
 	for _, ch := range p.waiting {
 		close(ch)
 	}

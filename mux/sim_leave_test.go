@@ -3,9 +3,14 @@
 package mux
 
 import (
+	"errors"
+	"runtime"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/kcm-go/kcm/sgmsg"
+	"github.com/kcm-go/kcm/strparser"
 )
 
 // How a connection leaves while workers are at its messages.
@@ -43,4 +48,55 @@ func TestMessagePassedAfterDrainIsAnsweredThoughWorkersHadNothing(t *testing.T) 
 		w.quiet()
 		a.answers(0, 2)
 	})
+}
+
+// A worker ends the last message that a Detach waits for, and before it can tell the loop
+// the loop has ended: the Detach ends with an error all the same.
+func TestDetachEndsWhenTheLoopEndsBeforeTheWorkerCanTell(t *testing.T) {
+	m, err := New(Options{Format: strparser.Length32, Loops: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	sock, err := m.Socket()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, far := socketPair(t)
+	p, err := m.AttachFD(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := syscall.Write(far, []byte{0, 0, 0, 1, 'x'}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := sock.Recv(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := p.Detach()
+		done <- err
+	}()
+	for !p.lingers.Load() {
+		runtime.Gosched()
+	}
+	// As settle, which is kept from running between its two steps.
+	r.Release()
+	if p.owed.Add(-1) != 0 || !p.lingers.CompareAndSwap(true, false) {
+		t.Fatal("nobody waits for the message")
+	}
+	m.Close()
+	if p.shard.loop.Post(p.goOn) {
+		t.Fatal("the loop goes on")
+	}
+	select {
+	case err := <-done:
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("Detach: %v, want ErrClosed", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Detach hangs")
+	}
 }
