@@ -149,22 +149,26 @@ func (st *steer) bars(b *burst) bool {
 	}
 	// Who makes room does so first and looks at barred second; we the other way round.
 	f.barred.Store(true)
-	if !p.full(b.upNext()) {
+	crowded := p.crowded()
+	if !crowded && !p.early(b.upNext()) {
 		f.barred.Store(f.blocked)
 		return false
 	}
 	f.blocked = true
-	if p.crowded() {
+	if crowded { // what others pushed leaves and nobody is told
 		p.lookSoon()
 	}
 	return true
 }
 
-// full reports whether message number of p may not start: too much waits to be sent, or
-// too many replies wait for those to earlier messages, of which it is none itself. Any
+// full reports whether message number of p may not start: too much waits to be sent, or it
+// is too early. Any goroutine.
+func (p *Psock) full(number uint64) bool { return p.crowded() || p.early(number) }
+
+// early reports whether too many replies wait for those to messages before number. Any
 // goroutine.
-func (p *Psock) full(number uint64) bool {
-	return p.crowded() || p.order != nil && p.order.full(number) && !p.dead.Load()
+func (p *Psock) early(number uint64) bool {
+	return p.order != nil && p.order.full(number) && !p.dead.Load()
 }
 
 // lookSoon has the loop find out whether the out queue is over its limit, in which case
