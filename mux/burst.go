@@ -66,9 +66,6 @@ func (b *burst) claim() (i int, ok bool) {
 	return i, i < len(b.lens)
 }
 
-// upNext is the number on its connection of the message that would be started next.
-func (b *burst) upNext() uint64 { return b.first + uint64(b.claimed.Load()) }
-
 // rest returns how many messages nobody has started.
 func (b *burst) rest() int { return max(0, len(b.lens)-int(b.claimed.Load())) }
 

@@ -142,15 +142,15 @@ func (st *steer) first(q *queue) *burst {
 // bars reports whether the next message of b may not start because too much waits to be
 // sent. From then on nothing of its flow starts until somebody calls unbar.
 func (st *steer) bars(b *burst) bool {
-	p := b.psock
-	f := &p.flow
-	if !p.full(b.upNext()) {
+	if !b.full() {
 		return false
 	}
+	p := b.psock
+	f := &p.flow
 	// Who makes room does so first and looks at barred second; we the other way round.
 	f.barred.Store(true)
 	crowded := p.crowded()
-	if !crowded && !p.early(b.upNext()) {
+	if !crowded && !b.early() {
 		f.barred.Store(f.blocked)
 		return false
 	}
@@ -161,14 +161,15 @@ func (st *steer) bars(b *burst) bool {
 	return true
 }
 
-// full reports whether message number of p may not start: too much waits to be sent, or it
-// is too early. Any goroutine.
-func (p *Psock) full(number uint64) bool { return p.crowded() || p.early(number) }
+// full reports whether there is a next message and it may not start: too much waits to be
+// sent, or it is too early. Any reader of b.
+func (b *burst) full() bool { return b.rest() > 0 && b.psock.crowded() || b.early() }
 
-// early reports whether too many replies wait for those to messages before number. Any
-// goroutine.
-func (p *Psock) early(number uint64) bool {
-	return p.order != nil && p.order.full(number) && !p.dead.Load()
+// early reports whether too many replies wait for those to messages before the next one.
+// If so, one of these is being handled, or is free to start: its end lets the flow in.
+func (b *burst) early() bool {
+	p, n := b.psock, int(b.claimed.Load())
+	return p.order != nil && n < len(b.lens) && p.order.full(b.first+uint64(n)) && !p.dead.Load()
 }
 
 // lookSoon has the loop find out whether the out queue is over its limit, in which case

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/kcm-go/kcm/sgmsg"
 )
 
 // waiting returns the burst of a message that nobody receives.
@@ -63,5 +65,56 @@ func TestFlowBarredWhileRoomIsMadeIsLookedAfter(t *testing.T) {
 				w.l.Turn()
 			}
 		}
+	})
+}
+
+// Readers at one burst find out what is left of it without the lock, and one of them that
+// leaves it may look when the others have just ended it. That does not bar the flow: the
+// message that all replies wait for may be one that has not been queued yet.
+func TestFlowIsNotBarredForABurstThatIsDone(t *testing.T) {
+	stories(t, Options{OrderedReplies: true}, func(w *story) {
+		w.m.Handle(func(from *Psock, msg *sgmsg.Message) Verdict {
+			if number(msg) < 2 {
+				return Pass
+			}
+			from.Send(msg)
+			return Done
+		})
+		rd := w.socket().Reader()
+		a := w.open(100, 100)
+		a.say(0, 1)
+		var r *Received
+		w.until("a reader has the first message", func() (ok bool) {
+			r, _ = rd.Next(t.Context())
+			return r != nil
+		})
+		st, b := w.m.steer, rd.burst
+		st.mu.Lock() // so that the second one stays with its loop
+		a.say(1, 100)
+		for a.p.holds == 0 { // too many replies wait
+			if !w.s.Step(func() { w.l.Turn() }, a.step) {
+				t.Fatal("the connection is not held")
+			}
+		}
+		// The reader ends the first message, and finds no other.
+		w.answer(r, 100)
+		rd.finish()
+		if _, ok := b.claim(); ok {
+			t.Fatal("there is another message")
+		}
+		if st.bars(b) {
+			t.Error("the flow is barred")
+		}
+		st.unlock()
+		w.workers = append(w.workers, func() bool {
+			r, err := rd.Next(t.Context())
+			if err == nil {
+				w.answer(r, 100)
+			}
+			return err == nil
+		})
+		w.until("everything is answered", func() bool { return len(a.got) == 100 })
+		a.answers(0, 100)
+		rd.Close()
 	})
 }

@@ -41,10 +41,10 @@ type slot struct {
 	done    bool
 }
 
-// full reports whether message number may not be started: too many replies wait, and not
-// for those to this one. Any goroutine.
+// full reports whether message number may not be started: too many replies wait, and for
+// those to an earlier one. Any goroutine.
 func (o *order) full(number uint64) bool {
-	return o.held.Load() > o.soft && number != o.first.Load()
+	return o.held.Load() > o.soft && number > o.first.Load()
 }
 
 // issue numbers the next n messages and returns the first number.

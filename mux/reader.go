@@ -86,7 +86,7 @@ func (rd *Reader) Next(ctx context.Context) (*Received, error) {
 		rd.finish()
 	}
 	for {
-		if b := rd.burst; b != nil && !rd.stopped.Load() && !b.psock.full(b.upNext()) {
+		if b := rd.burst; b != nil && !rd.stopped.Load() && !b.full() {
 			if i, ok := b.claim(); ok {
 				r := rd.begin(b, i)
 				if !b.psock.flow.over.Load() {

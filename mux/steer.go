@@ -361,7 +361,7 @@ func (st *steer) putBack(b *burst) {
 	switch {
 	case st.closed:
 		st.drop(b)
-	case b.psock.flow.blocked && b.psock.full(b.upNext()): // what all others wait for stays
+	case b.psock.flow.blocked && b.full(): // what all others wait for stays
 		b.psock.flow.slots--
 		st.shelve(b)
 	case b.socket != nil && b.socket.closed:
