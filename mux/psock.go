@@ -37,8 +37,9 @@ type Psock struct {
 	given  uint64 // SO_COOKIE of a socket of AttachFD, else 0
 
 	parser  strparser.Parser
-	holds   int  // out queues this connection's messages wait for
-	leaving bool // no more messages are delivered; see drain
+	holds   int           // out queues this connection's messages wait for
+	resumed time.Duration // since when there are none, by the loop's clock
+	leaving bool          // no more messages are delivered; see drain
 	cause   error
 	dropped int // bytes of an incomplete message
 
@@ -221,6 +222,7 @@ func (p *Psock) hold() {
 func (p *Psock) unhold() {
 	p.holds--
 	if p.holds == 0 && !p.leaving {
+		p.resumed = p.shard.loop.Now()
 		p.parser.Unpause()
 	}
 }
@@ -292,7 +294,20 @@ func (u *upper) Check(*ring.Stream) {
 	p.parser.Check()
 }
 
-func (u *upper) Expired(_ *ring.Stream, gen uint32) { u.parser.Expire(gen) }
+// Expired: the message in progress has had its time, which begins anew when the connection
+// was made to wait: meanwhile it is we who do not take the rest.
+func (u *upper) Expired(s *ring.Stream, gen uint32) {
+	left := u.mux.opt.AssemblyTimeout
+	if u.holds == 0 {
+		left -= u.shard.loop.Now() - u.resumed
+	}
+	if left > 0 {
+		s.StartTimer(left, gen)
+		return
+	}
+	u.parser.Expire(gen)
+}
+
 func (u *upper) StateChange(_ *ring.Stream, err error) {
 	p := (*Psock)(u)
 	defer p.guard(true)
