@@ -35,6 +35,7 @@ type burst struct {
 	// Under steer.mu.
 	users   int           // readers that claim from it
 	started time.Duration // when the last of them joined
+	waited  time.Duration // before the first of them came, as recorded
 	at      cursor        // of Recv, which takes one message and leaves
 	parked  bool          // its connection waits until it is admitted
 	unbind  unbinding     // FIFO: the callback has ended, or the socket refused more

@@ -214,6 +214,7 @@ func (rd *Reader) took(st *steer, b *burst, now time.Duration) {
 	rd.overdue = rd.socket.queue().codel.rejects(delay)
 	rd.r.times = Times{Arrived: b.arrived, Queued: b.queued, Started: now}
 	if b.users == 1 {
+		b.waited = delay
 		st.stats.Delay.record(delay, b.rest())
 	}
 }

@@ -349,6 +349,7 @@ func (st *steer) leave(q *queue, b *burst) (done bool) {
 		st.retire(q, b)
 	}
 	if b.users == 0 && rest > 0 { // its reader was stopped, or the flow is barred
+		st.stats.Delay.record(b.waited, -rest) // they wait on
 		st.putBack(b)
 		return false
 	}
