@@ -91,13 +91,13 @@ type steer struct {
 }
 
 // queue is a bounded FIFO of bursts with the readers that wait for them. Under
-// steer.mu, except charge and idlers.
+// steer.mu, except charge.
 type queue struct {
 	ready   burstList    // by order of admission
 	resumed burstList    // by when they got their slot: of flows that had none
 	active  []*burst     // being read, with messages left that others may claim
 	idle    *Reader      // waiting, the last one first: its caches are warm
-	idlers  atomic.Int32 // their number; a hint for loops
+	idlers  int          // their number
 	coming  int          // readers that were woken and have not looked yet
 	charge  atomic.Int64 // of bursts that no reader has taken
 	codel   codel
@@ -237,14 +237,14 @@ func (st *steer) rouse(q *queue, wake **Reader) {
 		n += min(b.rest(), st.spare(b.psock))
 	}
 	for _, l := range [...]*burst{q.resumed.head, q.ready.head} {
-		for b := l; b != nil && n < int(q.idlers.Load()); b = b.next {
+		for b := l; b != nil && n < q.idlers; b = b.next {
 			n += 1 + max(0, min(b.rest()-1, st.spare(b.psock)))
 		}
 	}
 	for ; n > 0 && q.idle != nil; n-- {
 		rd := q.idle
 		q.idle = rd.next
-		q.idlers.Add(-1)
+		q.idlers--
 		q.coming++
 		rd.state = called
 		rd.next, *wake = *wake, rd
@@ -433,7 +433,7 @@ func (st *steer) close() {
 			readers = append(readers, rd)
 		}
 		q.idle = nil
-		q.idlers.Store(0)
+		q.idlers = 0
 	}
 	for b := st.hold.pop(); b != nil; b = st.hold.pop() {
 		st.drop(b)

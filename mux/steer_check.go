@@ -143,8 +143,8 @@ func (c *steerCheck) queue(q *queue) {
 			c.wrong("a reader in the idle list is in state %d, its socket closed: %v", rd.state, rd.socket.closed)
 		}
 	}
-	if n := int(q.idlers.Load()); n != idlers {
-		c.wrong("%d readers are idle, counted as %d", idlers, n)
+	if q.idlers != idlers {
+		c.wrong("%d readers are idle, counted as %d", idlers, q.idlers)
 	}
 	if q.coming < 0 {
 		c.wrong("%d readers are coming", q.coming)
