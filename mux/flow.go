@@ -23,23 +23,29 @@ import (
 // may cross a limit and no more. It is let in again when there is room for replies.
 type flow struct {
 	behind  atomic.Int64 // charged to the backlog
-	barred  atomic.Bool  // as blocked, for those without the lock; may be early
-	freed   atomic.Bool  // in steer.freed
-	next    *Psock       // likewise
-	over    atomic.Bool  // a Work function returned End: no more messages are handled
-	looking atomic.Bool  // look is posted
-	look    ring.Task    // has the loop see to it that the flow is let in
+	gate    atomic.Uint32
+	next    *Psock      // in steer.freed, with gateFreed
+	over    atomic.Bool // a Work function returned End: no more messages are handled
+	looking atomic.Bool // look is posted
+	look    ring.Task   // has the loop see to it that the flow is let in
 
 	// Under steer.mu.
 	admitted uint64    // bursts so far
 	slots    int       // readers at work, and bursts that may start
 	backlog  burstList // bursts that wait for a slot; the last may be parked
-	blocked  bool      // nothing of it starts
 }
+
+// A flow's gate is shut by bars and opened by admitFreed, both under steer.mu; unbar, which
+// anybody may call, asks for the latter.
+const (
+	gateOpen   uint32 = iota
+	gateBarred        // nothing of the flow starts
+	gateFreed         // likewise, but it is in steer.freed
+)
 
 // spare returns how many more messages of p may start at a time.
 func (st *steer) spare(p *Psock) int {
-	if p.flow.blocked {
+	if p.flow.gate.Load() != gateOpen {
 		return 0
 	}
 	return st.cap - p.flow.slots
@@ -147,14 +153,15 @@ func (st *steer) bars(b *burst) bool {
 	}
 	p := b.psock
 	f := &p.flow
-	// Who makes room does so first and looks at barred second; we the other way round.
-	f.barred.Store(true)
+	// Who makes room does so first and looks at the gate second; we the other way round.
+	shut := f.gate.CompareAndSwap(gateOpen, gateBarred)
 	crowded := p.crowded()
 	if !crowded && !b.early() {
-		f.barred.Store(f.blocked)
+		if shut {
+			f.gate.CompareAndSwap(gateBarred, gateOpen) // else admitFreed does it
+		}
 		return false
 	}
-	f.blocked = true
 	if crowded { // what others pushed leaves and nobody is told
 		p.lookSoon()
 	}
@@ -193,7 +200,7 @@ func (p *Psock) lookSoon() {
 // unbar lets a flow start again. Any goroutine; it does not wait.
 func (p *Psock) unbar() {
 	f := &p.flow
-	if !f.barred.Load() || !f.freed.CompareAndSwap(false, true) {
+	if f.gate.Load() != gateBarred || !f.gate.CompareAndSwap(gateBarred, gateFreed) {
 		return
 	}
 	st := p.mux.steer
@@ -213,9 +220,7 @@ func (st *steer) admitFreed() {
 		f := &p.flow
 		next := f.next
 		f.next = nil
-		f.freed.Store(false)
-		f.blocked = false
-		f.barred.Store(false)
+		f.gate.Store(gateOpen)
 		if st.closed {
 			for b := st.unshelve(p); b != nil; b = st.unshelve(p) {
 				st.discard(b)

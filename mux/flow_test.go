@@ -61,7 +61,7 @@ func TestFlowBarredWhileRoomIsMadeIsLookedAfter(t *testing.T) {
 			if barred && !looked {
 				t.Fatal("nobody will let the connection in")
 			}
-			for f.barred.Load() {
+			for f.gate.Load() != gateOpen {
 				w.l.Turn()
 			}
 		}

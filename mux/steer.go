@@ -47,7 +47,7 @@ func (p Policy) String() string { return [...]string{"idle", "fifo"}[p] }
 //  1. A burst is in one place: a queue's ready or resumed, a flow's backlog, parked,
 //     held, or with users > 0 in active if it has messages left.
 //  2. A flow's slots are the readers at work on it and its bursts in queues or held, at
-//     most cap; with a backlog they are cap, or the flow is blocked.
+//     most cap; with a backlog they are cap, or the flow is barred.
 //  3. While a reader is in a queue's idle list, nothing in that queue could start.
 //  4. A parked connection has one burst, of one message, in parked or at the end of its
 //     backlog.
@@ -362,7 +362,7 @@ func (st *steer) putBack(b *burst) {
 	switch {
 	case st.closed:
 		st.drop(b)
-	case b.psock.flow.blocked && b.full(): // what all others wait for stays
+	case b.psock.flow.gate.Load() != gateOpen && b.full(): // what all others wait for stays
 		b.psock.flow.slots--
 		st.shelve(b)
 	case b.socket != nil && b.socket.closed:

@@ -177,8 +177,6 @@ func (c *steerCheck) backlog(p *Psock) {
 		c.wrong("connection %d has a backlog, and takes %d of %d slots", p.index, f.slots, c.st.cap)
 	case f.behind.Load() != sum:
 		c.wrong("connection %d is charged %d bytes for a backlog of %d", p.index, f.behind.Load(), sum)
-	case f.blocked && !f.barred.Load():
-		c.wrong("connection %d is blocked, and nobody knows", p.index)
 	}
 }
 
