@@ -359,13 +359,16 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		p.mux.opt.OnLost(p, part, err)
 	})
 	sh.remove(p)
-	if p.opened != nil {
+	if opened := p.opened; opened != nil {
 		if err == nil {
 			err = ErrClosed
 		}
-		p.opened <- err
 		p.opened = nil
-	} else if p.mux.opt.OnClose != nil {
+		p.mux.dismiss(p.index) // before Dial returns
+		opened <- err
+		return
+	}
+	if p.mux.opt.OnClose != nil {
 		p.mux.opt.OnClose(p, err)
 	}
 	p.mux.dismiss(p.index)
