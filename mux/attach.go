@@ -103,7 +103,7 @@ func (m *Mux) enter(sh *shard, open func(*Psock) error) (*Psock, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Psock{mux: m, shard: sh, index: index}
+	p := &Psock{mux: m, shard: sh, index: index, resumed: sh.loop.Now()}
 	p.waiter.Wake = p.drained
 	if m.opt.OrderedReplies {
 		p.order = &order{soft: int64(sh.loop.Options().SendSoft)}

@@ -35,6 +35,7 @@ type burst struct {
 	// Under steer.mu.
 	users   int           // readers that claim from it
 	started time.Duration // when the last of them joined
+	waited  time.Duration // before the first of them came, as recorded
 	at      cursor        // of Recv, which takes one message and leaves
 	parked  bool          // its connection waits until it is admitted
 	unbind  unbinding     // FIFO: the callback has ended, or the socket refused more
@@ -65,9 +66,6 @@ func (b *burst) claim() (i int, ok bool) {
 	i = int(b.claimed.Add(1)) - 1
 	return i, i < len(b.lens)
 }
-
-// upNext is the number on its connection of the message that would be started next.
-func (b *burst) upNext() uint64 { return b.first + uint64(b.claimed.Load()) }
 
 // rest returns how many messages nobody has started.
 func (b *burst) rest() int { return max(0, len(b.lens)-int(b.claimed.Load())) }

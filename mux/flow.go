@@ -23,23 +23,29 @@ import (
 // may cross a limit and no more. It is let in again when there is room for replies.
 type flow struct {
 	behind  atomic.Int64 // charged to the backlog
-	barred  atomic.Bool  // as blocked, for those without the lock; may be early
-	freed   atomic.Bool  // in steer.freed
-	next    *Psock       // likewise
-	over    atomic.Bool  // a Work function returned End: no more messages are handled
-	looking atomic.Bool  // look is posted
-	look    ring.Task    // has the loop see to it that the flow is let in
+	gate    atomic.Uint32
+	next    *Psock      // in steer.freed, with gateFreed
+	over    atomic.Bool // a Work function returned End: no more messages are handled
+	looking atomic.Bool // look is posted
+	look    ring.Task   // has the loop see to it that the flow is let in
 
 	// Under steer.mu.
 	admitted uint64    // bursts so far
 	slots    int       // readers at work, and bursts that may start
 	backlog  burstList // bursts that wait for a slot; the last may be parked
-	blocked  bool      // nothing of it starts
 }
+
+// A flow's gate is shut by bars and opened by admitFreed, both under steer.mu; unbar, which
+// anybody may call, asks for the latter.
+const (
+	gateOpen   uint32 = iota
+	gateBarred        // nothing of the flow starts
+	gateFreed         // likewise, but it is in steer.freed
+)
 
 // spare returns how many more messages of p may start at a time.
 func (st *steer) spare(p *Psock) int {
-	if p.flow.blocked {
+	if p.flow.gate.Load() != gateOpen {
 		return 0
 	}
 	return st.cap - p.flow.slots
@@ -142,29 +148,35 @@ func (st *steer) first(q *queue) *burst {
 // bars reports whether the next message of b may not start because too much waits to be
 // sent. From then on nothing of its flow starts until somebody calls unbar.
 func (st *steer) bars(b *burst) bool {
+	if !b.full() {
+		return false
+	}
 	p := b.psock
 	f := &p.flow
-	if !p.full(b.upNext()) {
+	// Who makes room does so first and looks at the gate second; we the other way round.
+	shut := f.gate.CompareAndSwap(gateOpen, gateBarred)
+	crowded := p.crowded()
+	if !crowded && !b.early() {
+		if shut {
+			f.gate.CompareAndSwap(gateBarred, gateOpen) // else admitFreed does it
+		}
 		return false
 	}
-	// Who makes room does so first and looks at barred second; we the other way round.
-	f.barred.Store(true)
-	if !p.full(b.upNext()) {
-		f.barred.Store(f.blocked)
-		return false
-	}
-	f.blocked = true
-	if p.crowded() {
+	if crowded { // what others pushed leaves and nobody is told
 		p.lookSoon()
 	}
 	return true
 }
 
-// full reports whether message number of p may not start: too much waits to be sent, or
-// too many replies wait for those to earlier messages, of which it is none itself. Any
-// goroutine.
-func (p *Psock) full(number uint64) bool {
-	return p.crowded() || p.order != nil && p.order.full(number) && !p.dead.Load()
+// full reports whether there is a next message and it may not start: too much waits to be
+// sent, or it is too early. Any reader of b.
+func (b *burst) full() bool { return b.rest() > 0 && b.psock.crowded() || b.early() }
+
+// early reports whether too many replies wait for those to messages before the next one.
+// If so, one of these is being handled, or is free to start: its end lets the flow in.
+func (b *burst) early() bool {
+	p, n := b.psock, int(b.claimed.Load())
+	return p.order != nil && n < len(b.lens) && p.order.full(b.first+uint64(n)) && !p.dead.Load()
 }
 
 // lookSoon has the loop find out whether the out queue is over its limit, in which case
@@ -188,7 +200,7 @@ func (p *Psock) lookSoon() {
 // unbar lets a flow start again. Any goroutine; it does not wait.
 func (p *Psock) unbar() {
 	f := &p.flow
-	if !f.barred.Load() || !f.freed.CompareAndSwap(false, true) {
+	if f.gate.Load() != gateBarred || !f.gate.CompareAndSwap(gateBarred, gateFreed) {
 		return
 	}
 	st := p.mux.steer
@@ -208,9 +220,7 @@ func (st *steer) admitFreed() {
 		f := &p.flow
 		next := f.next
 		f.next = nil
-		f.freed.Store(false)
-		f.blocked = false
-		f.barred.Store(false)
+		f.gate.Store(gateOpen)
 		if st.closed {
 			for b := st.unshelve(p); b != nil; b = st.unshelve(p) {
 				st.discard(b)

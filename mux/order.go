@@ -41,10 +41,10 @@ type slot struct {
 	done    bool
 }
 
-// full reports whether message number may not be started: too many replies wait, and not
-// for those to this one. Any goroutine.
+// full reports whether message number may not be started: too many replies wait, and for
+// those to an earlier one. Any goroutine.
 func (o *order) full(number uint64) bool {
-	return o.held.Load() > o.soft && number != o.first.Load()
+	return o.held.Load() > o.soft && number > o.first.Load()
 }
 
 // issue numbers the next n messages and returns the first number.
@@ -58,17 +58,25 @@ func (o *order) issue(n int) uint64 {
 		for size < need {
 			size *= 2
 		}
-		slots := make([]slot, size)
-		for i := o.head; i < first; i++ {
-			from, to := &o.slots[i&uint64(len(o.slots)-1)], &slots[i&uint64(size-1)]
-			to.done, to.charge = from.done, from.charge
-			if from.replies.Len() > 0 {
-				from.replies.MoveTo(&to.replies)
-			}
-		}
-		o.slots = slots
+		o.resize(size, first)
 	}
 	return first
+}
+
+// keptSlots bounds what a connection keeps that had many messages with the workers.
+const keptSlots = 256
+
+// resize makes a ring of size slots, and moves those up to number end to it.
+func (o *order) resize(size int, end uint64) {
+	slots := make([]slot, size)
+	for i := o.head; i < end; i++ {
+		from, to := &o.slots[i&uint64(len(o.slots)-1)], &slots[i&uint64(size-1)]
+		to.done, to.charge = from.done, from.charge
+		if from.replies.Len() > 0 {
+			from.replies.MoveTo(&to.replies)
+		}
+	}
+	o.slots = slots
 }
 
 // pending reports whether a message has not been answered, or a reply may still be on
@@ -131,6 +139,9 @@ func (o *order) finish(p *Psock, number uint64, replies *sgmsg.Message) {
 		o.mu.Lock()
 	}
 	o.sending = false
+	if len(o.slots) > keptSlots && o.tail-o.head <= keptSlots/2 {
+		o.resize(keptSlots, o.tail)
+	}
 	o.mu.Unlock()
 	p.unbar() // the head has moved
 	o.release(p)

@@ -46,6 +46,7 @@ type DelayStats struct {
 	Buckets [32]uint64 // Buckets[i]: messages whose delay in microseconds has i bits
 }
 
+// record adds n messages, or takes n back that it was told of before.
 func (d *DelayStats) record(delay time.Duration, n int) {
 	delay = max(delay, 0)
 	d.Count += uint64(n)

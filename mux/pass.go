@@ -205,18 +205,21 @@ func (p *Psock) afterWork(fn func()) {
 	if p.later != nil { // it ends already
 		return
 	}
+	p.later = fn
+	if p.shard.current != p { // else the present message may be passed as well: guard sees to it
+		p.awaitWork()
+	}
+}
+
+// awaitWork runs later when nothing is owed. p passes no more messages. Loop's thread.
+func (p *Psock) awaitWork() {
 	if b := p.shard.passing.filling; b != nil && b.psock == p {
 		p.shard.seal(bound)
 	}
-	if p.owed.Load() > 0 || p.shard.current == p { // the present message may be passed as well
-		p.later = fn
-		p.lingers.Store(true)
-		if p.owed.Load() > 0 || p.shard.current == p || !p.lingers.CompareAndSwap(true, false) {
-			return
-		}
-		p.later = nil
+	p.lingers.Store(true)
+	if p.owed.Load() == 0 && p.lingers.CompareAndSwap(true, false) {
+		p.goOn()
 	}
-	fn()
 }
 
 func (p *Psock) goOn() {

@@ -37,8 +37,9 @@ type Psock struct {
 	given  uint64 // SO_COOKIE of a socket of AttachFD, else 0
 
 	parser  strparser.Parser
-	holds   int  // out queues this connection's messages wait for
-	leaving bool // no more messages are delivered; see drain
+	holds   int           // out queues this connection's messages wait for
+	resumed time.Duration // since when there are none, by the loop's clock
+	leaving bool          // no more messages are delivered; see drain
 	cause   error
 	dropped int // bytes of an incomplete message
 
@@ -184,14 +185,8 @@ func (p *Psock) guard(delivery bool) {
 		}
 	}
 	p.shard.callbackEnds(p, delivery)
-	if p.later == nil {
-		return
-	}
-	if b := p.shard.passing.filling; b != nil && b.psock == p {
-		p.shard.seal(bound)
-	}
-	if p.owed.Load() == 0 && p.lingers.CompareAndSwap(true, false) {
-		p.goOn() // asked for while the callback ran
+	if p.later != nil { // asked for while the callback ran
+		p.awaitWork()
 	}
 }
 
@@ -227,6 +222,7 @@ func (p *Psock) hold() {
 func (p *Psock) unhold() {
 	p.holds--
 	if p.holds == 0 && !p.leaving {
+		p.resumed = p.shard.loop.Now()
 		p.parser.Unpause()
 	}
 }
@@ -298,7 +294,20 @@ func (u *upper) Check(*ring.Stream) {
 	p.parser.Check()
 }
 
-func (u *upper) Expired(_ *ring.Stream, gen uint32) { u.parser.Expire(gen) }
+// Expired: the message in progress has had its time, which begins anew when the connection
+// was made to wait: meanwhile it is we who do not take the rest.
+func (u *upper) Expired(s *ring.Stream, gen uint32) {
+	left := u.mux.opt.AssemblyTimeout
+	if u.holds == 0 {
+		left -= u.shard.loop.Now() - u.resumed
+	}
+	if left > 0 {
+		s.StartTimer(left, gen)
+		return
+	}
+	u.parser.Expire(gen)
+}
+
 func (u *upper) StateChange(_ *ring.Stream, err error) {
 	p := (*Psock)(u)
 	defer p.guard(true)
@@ -318,9 +327,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		p.order.end(p)
 	}
 	p.unbar()
-	if p.later != nil && p.lingers.CompareAndSwap(true, false) { // whoever waits for its work
-		p.goOn()
-	}
+	p.goOn() // whoever waits for its work: a worker may be too late to tell
 	for _, ch := range p.waiting {
 		close(ch)
 	}
@@ -352,13 +359,16 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		p.mux.opt.OnLost(p, part, err)
 	})
 	sh.remove(p)
-	if p.opened != nil {
+	if opened := p.opened; opened != nil {
 		if err == nil {
 			err = ErrClosed
 		}
-		p.opened <- err
 		p.opened = nil
-	} else if p.mux.opt.OnClose != nil {
+		p.mux.dismiss(p.index) // before Dial returns
+		opened <- err
+		return
+	}
+	if p.mux.opt.OnClose != nil {
 		p.mux.opt.OnClose(p, err)
 	}
 	p.mux.dismiss(p.index)

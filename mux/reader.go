@@ -86,7 +86,7 @@ func (rd *Reader) Next(ctx context.Context) (*Received, error) {
 		rd.finish()
 	}
 	for {
-		if b := rd.burst; b != nil && !rd.stopped.Load() && !b.psock.full(b.upNext()) {
+		if b := rd.burst; b != nil && !rd.stopped.Load() && !b.full() {
 			if i, ok := b.claim(); ok {
 				r := rd.begin(b, i)
 				if !b.psock.flow.over.Load() {
@@ -214,6 +214,7 @@ func (rd *Reader) took(st *steer, b *burst, now time.Duration) {
 	rd.overdue = rd.socket.queue().codel.rejects(delay)
 	rd.r.times = Times{Arrived: b.arrived, Queued: b.queued, Started: now}
 	if b.users == 1 {
+		b.waited = delay
 		st.stats.Delay.record(delay, b.rest())
 	}
 }
@@ -229,7 +230,7 @@ func (rd *Reader) enlist() bool {
 	}
 	rd.state = idle
 	rd.next, q.idle = q.idle, rd
-	q.idlers.Add(1)
+	q.idlers++
 	return true
 }
 
@@ -238,7 +239,6 @@ func (rd *Reader) sleep(ctx context.Context) {
 	if !rd.enlist() {
 		return
 	}
-	st, q := rd.socket.mux.steer, rd.socket.queue()
 	done := ctx.Done()
 	if done == nil {
 		rd.parker.Wait()
@@ -247,22 +247,27 @@ func (rd *Reader) sleep(ctx context.Context) {
 	if rd.parker.WaitOr(done) {
 		return
 	}
-	st.lock()
-	mine := rd.state == idle
-	if mine {
-		rd.state = busy
-		for at := &q.idle; ; at = &(*at).next {
-			if *at == rd {
-				*at, rd.next = rd.next, nil
-				break
-			}
-		}
-		q.idlers.Add(-1)
-	}
-	st.unlock()
-	if !mine { // the wake is on its way
+	if !rd.delist() { // the wake is on its way
 		rd.parker.Wait()
 	}
+}
+
+// delist takes the reader off the idle list, if it is there. Any goroutine.
+func (rd *Reader) delist() bool {
+	st, q := rd.socket.mux.steer, rd.socket.queue()
+	st.lock()
+	defer st.unlock()
+	if rd.state != idle {
+		return false
+	}
+	rd.state = busy
+	at := &q.idle
+	for *at != rd {
+		at = &(*at).next
+	}
+	*at, rd.next = rd.next, nil
+	q.idlers--
+	return true
 }
 
 // wake ends a sleep. The reader has been taken off the idle list.
@@ -297,21 +302,7 @@ func (rd *Reader) Close() error {
 // present message.
 func (rd *Reader) stop() {
 	rd.stopped.Store(true)
-	st, q := rd.socket.mux.steer, rd.socket.queue()
-	st.lock()
-	asleep := rd.state == idle
-	if asleep {
-		rd.state = busy
-		for at := &q.idle; ; at = &(*at).next {
-			if *at == rd {
-				*at, rd.next = rd.next, nil
-				break
-			}
-		}
-		q.idlers.Add(-1)
-	}
-	st.unlock()
-	if asleep {
+	if rd.delist() {
 		rd.wake()
 	}
 }

@@ -367,6 +367,9 @@ func (w *dispatch) finish() {
 		w.fatalf("%d messages received of %d, %d discarded", st.Received, w.started, st.Discarded)
 	}
 	if !w.early {
+		if st.Delay.Count != st.Received {
+			w.fatalf("the delay of %d messages was recorded, %d were received", st.Delay.Count, st.Received)
+		}
 		if c := w.st.shared.charge.Load(); c != 0 {
 			w.fatalf("the empty queue is charged %d bytes", c)
 		}

@@ -5,7 +5,9 @@ package mux
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
+	"syscall"
 	"testing"
 	"time"
 
@@ -202,4 +204,67 @@ func TestSmallRequestsAfterLargeOnes(t *testing.T) {
 			t.Fatalf("%d requests left, %d bytes of a reply outstanding: %v", len(left), len(want), err)
 		}
 	})
+}
+
+// A connection is in the middle of a message when it is made to wait for another one,
+// whose peer reads, but slowly. The time for a message does not count meanwhile: it is we
+// who do not take the rest. After that it does.
+func TestConnectionMadeToWaitIsNotTooSlow(t *testing.T) {
+	for _, o := range []struct {
+		held time.Duration
+		rest time.Duration // when it is sent
+		late bool
+	}{
+		{held: 2 * time.Second},
+		{held: 500 * time.Millisecond, rest: 1400 * time.Millisecond},
+		{held: 500 * time.Millisecond, rest: 1600 * time.Millisecond, late: true},
+	} {
+		s := ringtest.New(1, ringtest.Calm())
+		s.LogOnFailure(t)
+		var why error
+		m, l := simMux(t, s, Options{AssemblyTimeout: time.Second, OnClose: func(p *Psock, err error) { why = err }})
+		sock, err := m.Socket()
+		if err != nil {
+			t.Fatal(err)
+		}
+		until := func(done func() bool) {
+			t.Helper()
+			if err := s.Run(done, func() { l.Turn() }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var r *Received
+		received := func() (ok bool) { r, ok = sock.TryRecv(); return ok || why != nil }
+		from, peer := simPeer(t, s, m)
+		to, far := simPeer(t, s, m)
+		far.SetReadBuffer(4 << 10)
+		msg := simFrame(100)
+		if _, err := peer.Write(append(bytes.Clone(msg), msg[:50]...)); err != nil {
+			t.Fatal(err)
+		}
+		until(received)
+		for from.holds == 0 {
+			var big sgmsg.Message
+			if err := m.frame(l, &big, make([]byte, 16<<10)); err != nil {
+				t.Fatal(err)
+			}
+			r.Send(to, &big)
+			l.Turn()
+			s.Settle()
+		}
+		r.Done()
+		over := false
+		s.After(o.rest, func() { peer.Write(msg[50:]) })
+		s.After(o.held, func() { over = true })
+		until(func() bool { return over })
+		buf := make([]byte, 64<<10)
+		until(func() bool { far.Read(buf); return from.holds == 0 || why != nil })
+		until(received)
+		if late := errors.Is(why, syscall.ETIMEDOUT); late != o.late || why != nil && !late {
+			t.Fatalf("made to wait for %v, the rest came after %v: %v", o.held, o.rest, why)
+		}
+		if why == nil {
+			r.Done()
+		}
+	}
 }

@@ -513,3 +513,22 @@ func TestDetachEndsWhenTheMuxIsClosed(t *testing.T) {
 	close(open)
 	w.Close()
 }
+
+// A connection of which thousands of messages were with the workers at once keeps the
+// memory for their replies only as long as they are answered.
+func TestOrderedRepliesOfABurstLeaveNoMemoryBehind(t *testing.T) {
+	stories(t, Options{OrderedReplies: true}, func(w *story) {
+		a := w.open(4, 4)
+		a.say(0, 2000)
+		w.quiet()
+		if n := len(a.p.order.slots); n < 2000 {
+			t.Fatalf("%d slots for 2000 messages", n)
+		}
+		w.worker(w.socket(), 4, nil)
+		w.until("everything is answered", func() bool { return len(a.got) == 2000 })
+		a.answers(0, 2000)
+		if n := len(a.p.order.slots); n > keptSlots {
+			t.Errorf("%d slots, and nothing to answer", n)
+		}
+	})
+}

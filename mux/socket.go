@@ -78,7 +78,7 @@ func (s *Socket) Close() error {
 			continue
 		}
 		*at = rd.next
-		q.idlers.Add(-1)
+		q.idlers--
 		rd.state = busy
 		rd.next, gone = gone, rd
 	}

@@ -47,7 +47,7 @@ func (p Policy) String() string { return [...]string{"idle", "fifo"}[p] }
 //  1. A burst is in one place: a queue's ready or resumed, a flow's backlog, parked,
 //     held, or with users > 0 in active if it has messages left.
 //  2. A flow's slots are the readers at work on it and its bursts in queues or held, at
-//     most cap; with a backlog they are cap, or the flow is blocked.
+//     most cap; with a backlog they are cap, or the flow is barred.
 //  3. While a reader is in a queue's idle list, nothing in that queue could start.
 //  4. A parked connection has one burst, of one message, in parked or at the end of its
 //     backlog.
@@ -91,13 +91,13 @@ type steer struct {
 }
 
 // queue is a bounded FIFO of bursts with the readers that wait for them. Under
-// steer.mu, except charge and idlers.
+// steer.mu, except charge.
 type queue struct {
 	ready   burstList    // by order of admission
 	resumed burstList    // by when they got their slot: of flows that had none
 	active  []*burst     // being read, with messages left that others may claim
 	idle    *Reader      // waiting, the last one first: its caches are warm
-	idlers  atomic.Int32 // their number; a hint for loops
+	idlers  int          // their number
 	coming  int          // readers that were woken and have not looked yet
 	charge  atomic.Int64 // of bursts that no reader has taken
 	codel   codel
@@ -237,14 +237,14 @@ func (st *steer) rouse(q *queue, wake **Reader) {
 		n += min(b.rest(), st.spare(b.psock))
 	}
 	for _, l := range [...]*burst{q.resumed.head, q.ready.head} {
-		for b := l; b != nil && n < int(q.idlers.Load()); b = b.next {
+		for b := l; b != nil && n < q.idlers; b = b.next {
 			n += 1 + max(0, min(b.rest()-1, st.spare(b.psock)))
 		}
 	}
 	for ; n > 0 && q.idle != nil; n-- {
 		rd := q.idle
 		q.idle = rd.next
-		q.idlers.Add(-1)
+		q.idlers--
 		q.coming++
 		rd.state = called
 		rd.next, *wake = *wake, rd
@@ -349,6 +349,7 @@ func (st *steer) leave(q *queue, b *burst) (done bool) {
 		st.retire(q, b)
 	}
 	if b.users == 0 && rest > 0 { // its reader was stopped, or the flow is barred
+		st.stats.Delay.record(b.waited, -rest) // they wait on
 		st.putBack(b)
 		return false
 	}
@@ -361,7 +362,7 @@ func (st *steer) putBack(b *burst) {
 	switch {
 	case st.closed:
 		st.drop(b)
-	case b.psock.flow.blocked && b.psock.full(b.upNext()): // what all others wait for stays
+	case b.psock.flow.gate.Load() != gateOpen && b.full(): // what all others wait for stays
 		b.psock.flow.slots--
 		st.shelve(b)
 	case b.socket != nil && b.socket.closed:
@@ -432,7 +433,7 @@ func (st *steer) close() {
 			readers = append(readers, rd)
 		}
 		q.idle = nil
-		q.idlers.Store(0)
+		q.idlers = 0
 	}
 	for b := st.hold.pop(); b != nil; b = st.hold.pop() {
 		st.drop(b)
