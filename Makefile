@@ -9,7 +9,7 @@ BENCHTIME ?= 100ms
 PEERS     ?=
 DISPATCH  ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress dispatch peers framing nested check
+.PHONY: help build test race invariants fuzz lint bench examples stress dispatch peers nested check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -66,9 +66,6 @@ dispatch: ## compare how servers hand messages to workers, about 20 minutes; DIS
 
 peers: ## compare with other echo servers, about 20 minutes; PEERS= takes flags
 	cd bench/peers && $(GO) run ./cmd/peers $(PEERS)
-
-framing: ## compare what it costs to find messages in received bytes, a minute
-	cd bench/peers && $(GO) run ./cmd/framing
 
 nested: ## build, vet and test the modules bench/peers and strparser/formats/recorded
 	cd bench/peers && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...

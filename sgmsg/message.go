@@ -234,17 +234,6 @@ func (m *Message) Reclaim() {
 	m.reclaimMore()
 }
 
-// Untouched reports whether a lent message is as Lend made it: one element, nothing
-// moved, removed or added. For the lender alone.
-func (m *Message) Untouched() bool { return m.borrowed && m.end == 1 }
-
-// Slide makes an untouched message one of e, the next of its chunk, which is not
-// empty: the same as Reclaim and Lend, in two stores. For the lender alone.
-func (m *Message) Slide(e Element) {
-	m.inline[0] = e
-	m.size = int(e.Len)
-}
-
 func (m *Message) reclaimMore() {
 	if m.state != gone {
 		m.drop()
