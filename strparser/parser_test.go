@@ -176,6 +176,36 @@ func TestInsideCallback(t *testing.T) {
 	}
 }
 
+// TestUnwindReleasesDelivered: a callback that panics keeps nothing of its message,
+// also when that came in several chunks.
+func TestUnwindReleasesDelivered(t *testing.T) {
+	long := string(make([]byte, 3*blockSize))
+	for _, parts := range [][]string{
+		{"\x00\x01a\x00\x01b"},
+		{"\x00", "\x01a"},
+		{"\x00\x64" + long[:40], long[:60]},
+		{"\x01\x00" + long[:200], long[:56]},
+	} {
+		l := newLower(t, 4)
+		p, err := strparser.New(l, strparser.Options{
+			Format:  strparser.Length16,
+			Message: func(*strparser.Parser, *sgmsg.Message) { panic("handler") },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range parts {
+			l.feed(0, []byte(part))
+		}
+		if panics(p.Check) == nil || p.Stats().Messages != 1 {
+			t.Errorf("%q: no panic, %+v", parts, p.Stats())
+		}
+		p.Unwind()
+		p.Done()
+		l.close()
+	}
+}
+
 // TestReadDone: what it returns decides whether the loop is tried again.
 func TestReadDone(t *testing.T) {
 	l := newLower(t, 4)
