@@ -8,8 +8,9 @@ FUZZTIME  ?= 10s
 BENCHTIME ?= 100ms
 PEERS     ?=
 DISPATCH  ?=
+FRAMING   ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress dispatch peers nested check
+.PHONY: help build test race invariants fuzz lint bench examples stress dispatch framing peers nested check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -63,6 +64,9 @@ stress: ## the tests with the long ones (build tag stress), up to 20 minutes
 
 dispatch: ## compare how servers hand messages to workers, about 20 minutes; DISPATCH= takes flags
 	cd bench/peers && $(GO) run ./cmd/dispatch $(DISPATCH)
+
+framing: ## compare ways of cutting a stream into messages, about a minute; FRAMING= takes flags
+	cd bench/peers && $(GO) run ./cmd/framing $(FRAMING)
 
 peers: ## compare with other echo servers, about 20 minutes; PEERS= takes flags
 	cd bench/peers && $(GO) run ./cmd/peers $(PEERS)

@@ -34,6 +34,8 @@
 //	handler(m)     // looks, or: m.MoveTo(&queue), which takes one reference
 //	m.Reclaim()    // whatever is left is given back
 //
+// [Message.Relend] is both steps between two messages of a chunk, and cheaper.
+//
 // Neighbours in one buffer coalesce, so that sixteen messages of one chunk moved
 // to one queue are one element with one reference.
 //

@@ -205,6 +205,19 @@ func (m *Message) Lend(e Element) {
 	m.state = lent
 }
 
+// Relend is Reclaim and then Lend for the next message of the same chunk: n bytes, at
+// least one, from off in the buffer on. It does so only if the borrower did nothing to
+// the last loan, or cut bytes off it; if it returns false nothing has changed. It is
+// small enough to be inlined, which the two are not.
+func (m *Message) Relend(off, n uint32) bool {
+	if !m.borrowed || m.end != 1 {
+		return false
+	}
+	m.inline[0].Off, m.inline[0].Len = off, n
+	m.size = int(n)
+	return true
+}
+
 func (m *Message) lendMore(e Element) {
 	m.mustLive("Lend")
 	m.unbind()

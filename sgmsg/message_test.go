@@ -202,6 +202,60 @@ func TestLendTwice(t *testing.T) {
 	e.Buf.Release()
 }
 
+// TestRelend: the next message takes the place of one that was only looked at or cut
+// shorter. One that owns anything, or that is gone, stays as it is.
+func TestRelend(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		borrow func(m, q *Message, e Element)
+		ok     bool
+	}{
+		{"nothing", func(m, q *Message, e Element) {}, true},
+		{"look", func(m, q *Message, e Element) { m.Head(4, nil) }, true},
+		{"clone", func(m, q *Message, e Element) { m.Clone(q, 0, 8) }, true},
+		{"trim", func(m, q *Message, e Element) { m.Trim(3) }, true},
+		{"trim front", func(m, q *Message, e Element) { m.TrimFront(3) }, true},
+		{"trim both", func(m, q *Message, e Element) { m.Trim(7); m.TrimFront(6) }, true},
+		{"trim all", func(m, q *Message, e Element) { m.Trim(0) }, false},
+		{"trim all from the front", func(m, q *Message, e Element) { m.TrimFront(8) }, false},
+		{"append", func(m, q *Message, e Element) { m.AppendShared(e) }, false},
+		{"append and trim", func(m, q *Message, e Element) { m.AppendShared(e); m.Trim(8) }, false},
+		{"move", func(m, q *Message, e Element) { m.MoveTo(q) }, false},
+		{"release", func(m, q *Message, e Element) { m.Release() }, false},
+		{"reset", func(m, q *Message, e Element) { m.Reset() }, false},
+	} {
+		a := NewHeap(4096)
+		e, err := a.Alloc(100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range e.Bytes() {
+			e.Bytes()[i] = b + byte(i)
+		}
+		var m, q Message
+		m.Lend(Element{Buf: e.Buf, Off: 10, Len: 8})
+		c.borrow(&m, &q, Element{Buf: e.Buf, Off: 50, Len: 5})
+		before, refs := fmt.Sprintf("%+v", m), e.Buf.Refs()
+		if ok := m.Relend(40, 12); ok != c.ok || e.Buf.Refs() != refs {
+			t.Errorf("%s: %v, %d references became %d", c.name, ok, refs, e.Buf.Refs())
+		} else if !ok && fmt.Sprintf("%+v", m) != before {
+			t.Errorf("%s: %s became %+v", c.name, before, m)
+		} else if ok && (m.Len() != 12 || m.Used() != 1 || !m.Lent() || string(m.AppendTo(nil)) != string(e.Bytes()[40:52])) {
+			t.Errorf("%s: %+v", c.name, m)
+		}
+		m.Reclaim()
+		q.Reset()
+		if e.Buf.Refs() != 1 {
+			t.Errorf("%s: %d references at the end", c.name, e.Buf.Refs())
+		}
+		e.Buf.Release()
+		a.Close(nil)
+	}
+	if new(Message).Relend(0, 1) {
+		t.Error("an empty message was lent again")
+	}
+}
+
 // TestNoAllocations: the way of a delivered message that is moved to a queue and
 // eaten from there.
 func TestNoAllocations(t *testing.T) {
@@ -256,6 +310,15 @@ func BenchmarkLend(b *testing.B) {
 			m.Lend(Element{Buf: e.Buf, Off: uint32(i % 256 * 64), Len: 64})
 			m.Reclaim()
 		}
+	})
+	b.Run("again", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := range b.N {
+			if off := uint32(i % 256 * 64); !m.Relend(off, 64) {
+				m.Lend(Element{Buf: e.Buf, Off: off, Len: 64})
+			}
+		}
+		m.Reclaim()
 	})
 	b.Run("move", func(b *testing.B) {
 		b.ReportAllocs()

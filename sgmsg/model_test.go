@@ -320,6 +320,10 @@ func (w *world) lend(i int) {
 			w.compare()
 		}
 	}
+	if e := w.part(id); e.Len > 0 && w.rnd.IntN(2) == 0 && m.Used() == 1 && m.Elem(0).Buf == id && m.Relend(e.Off, e.Len) {
+		w.flat[i] = append(w.flat[i][:0], e.Bytes()...)
+		w.compare()
+	}
 	m.Reclaim()
 	w.built[i] = built{}
 	if m.Lent() || !m.Live() || m.Len() != 0 {

@@ -40,6 +40,16 @@ func (m *Message) CopyTo(p []byte, off int) int {
 // is shorter than n. It returns fewer than n bytes when the message is shorter.
 // The slice is lent like those of Segments.
 func (m *Message) Head(n int, scratch []byte) []byte {
+	if m.end == 1 && m.state != gone && n > 0 { // the common case: in one piece
+		if e := &m.inline[0]; uint64(e.Len) >= uint64(n) {
+			return e.Bytes()[:n:n]
+		}
+	}
+	return m.headMore(n, scratch)
+}
+
+// headMore is Head for what is in several pieces, shorter, or gone.
+func (m *Message) headMore(n int, scratch []byte) []byte {
 	m.mustLive("Head")
 	n = min(n, m.size)
 	if n <= 0 {

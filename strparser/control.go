@@ -77,6 +77,7 @@ func (p *Parser) Unwind() {
 	p.busy = false
 	p.stopped.Store(true)
 	p.drop()
+	p.view.msg.Reclaim() // the message that was with the callback
 }
 
 // EOF tells that the lower's stream has ended. Messages still on the lower are

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"math/bits"
 	"syscall"
 )
 
@@ -87,15 +86,6 @@ func (l Length) prefix() prefix {
 		x.add += int64(x.header)
 	}
 	return x
-}
-
-// load cuts the field out of one 8-byte load: r has x.off + 8 bytes.
-func (x *prefix) load(r []byte) uint64 {
-	field := binary.LittleEndian.Uint64(r[x.off:])
-	if x.little {
-		return field << (x.shift & 63) >> (x.shift & 63)
-	}
-	return bits.ReverseBytes64(field) >> (x.shift & 63)
 }
 
 // field reads the field from its bytes.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -171,6 +172,102 @@ func TestInsideCallback(t *testing.T) {
 		if name == "Abort" && (!errors.Is(p.Err(), syscall.EACCES) || p.Err().Error() != "strparser: permission denied") {
 			t.Errorf("aborted with %v", p.Err())
 		}
+		p.Done()
+		l.close()
+	}
+}
+
+// TestBorrowers: what a callback does to a message leaves those behind it in the same
+// chunk as they were. Each thing to do is done before each other.
+func TestBorrowers(t *testing.T) {
+	l := newLower(t, 16)
+	own, err := l.private.Alloc(5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept sgmsg.Message
+	const move = 0
+	borrowers := []func(p *strparser.Parser, m *sgmsg.Message){
+		move: func(_ *strparser.Parser, m *sgmsg.Message) { m.MoveTo(&kept) },
+		1:    func(_ *strparser.Parser, m *sgmsg.Message) {},
+		2:    func(_ *strparser.Parser, m *sgmsg.Message) { m.Trim(1) },
+		3:    func(_ *strparser.Parser, m *sgmsg.Message) { m.TrimFront(2) },
+		4:    func(_ *strparser.Parser, m *sgmsg.Message) { m.TrimFront(m.Len()) },
+		5:    func(_ *strparser.Parser, m *sgmsg.Message) { m.Take().Release() },
+		6:    func(_ *strparser.Parser, m *sgmsg.Message) { m.Release() },
+		7:    func(_ *strparser.Parser, m *sgmsg.Message) { m.AppendShared(own) },
+		8:    func(p *strparser.Parser, _ *sgmsg.Message) { p.Pause() },
+	}
+	n := len(borrowers)
+	which := func(k int) int { // of message k: those of a pair are next to each other
+		if k%2 == 0 {
+			return k / 2 / n
+		}
+		return k / 2 % n
+	}
+	var got, want []string
+	var moved string
+	p, err := strparser.New(l, strparser.Options{
+		Format: strparser.Length16,
+		Message: func(p *strparser.Parser, m *sgmsg.Message) {
+			got = append(got, string(m.AppendTo(nil)))
+			borrowers[which(len(got)-1)](p, m)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := 0; k < 2*n*n; {
+		var chunk []byte
+		for range 2 * n {
+			s := string([]byte{0, 2, 'k', byte(k)})
+			want = append(want, s)
+			chunk = append(chunk, s...)
+			if which(k) == move {
+				moved += s
+			}
+			k++
+		}
+		l.feed(0, chunk)
+		for p.DataReady(); p.Paused(); {
+			p.UnpauseLocked()
+		}
+	}
+	if !slices.Equal(got, want) || string(kept.AppendTo(nil)) != moved {
+		t.Errorf("got  %q and %q\nwant %q and %q", got, kept.AppendTo(nil), want, moved)
+	}
+	kept.Release()
+	own.Buf.Release()
+	p.Stop()
+	p.Done()
+	l.close()
+}
+
+// TestUnwindReleasesDelivered: a callback that panics keeps nothing of its message,
+// also when that came in several chunks.
+func TestUnwindReleasesDelivered(t *testing.T) {
+	long := string(make([]byte, 3*blockSize))
+	for _, parts := range [][]string{
+		{"\x00\x01a\x00\x01b"},
+		{"\x00", "\x01a"},
+		{"\x00\x64" + long[:40], long[:60]},
+		{"\x01\x00" + long[:200], long[:56]},
+	} {
+		l := newLower(t, 4)
+		p, err := strparser.New(l, strparser.Options{
+			Format:  strparser.Length16,
+			Message: func(*strparser.Parser, *sgmsg.Message) { panic("handler") },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range parts {
+			l.feed(0, []byte(part))
+		}
+		if panics(p.Check) == nil || p.Stats().Messages != 1 {
+			t.Errorf("%q: no panic, %+v", parts, p.Stats())
+		}
+		p.Unwind()
 		p.Done()
 		l.close()
 	}

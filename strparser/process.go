@@ -1,8 +1,10 @@
 package strparser
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"syscall"
 	"time"
 
@@ -88,7 +90,8 @@ func (p *Parser) process(chunk sgmsg.Element, max int, timeout time.Duration, dr
 // deliverRun delivers the messages that begin at the chunk's byte at and lie
 // wholly inside it, as long as their prefixes are plain. It stops at the first
 // byte that needs a closer look. This is the hot path: no call but Message, no
-// reference count moved.
+// reference count moved, and a message that was only looked at is not cleared but
+// becomes the next one.
 func (p *Parser) deliverRun(chunk sgmsg.Element, b []byte, at, max int) (int, bool) {
 	if p.profile.opt.Batch != nil {
 		return p.batchRun(chunk, b, at, max)
@@ -97,24 +100,28 @@ func (p *Parser) deliverRun(chunk sgmsg.Element, b []byte, at, max int) (int, bo
 	message := p.profile.opt.Message
 	m := &p.view.msg
 	for {
-		r := b[at:]
-		if len(r) < x.off+8 {
+		i := at + x.off
+		if len(b)-i < 8 { // the field is cut out of one 8-byte load
 			break
 		}
-		field := x.load(r)
-		if field > uint64(len(r)) {
+		field := binary.LittleEndian.Uint64(b[i : i+8 : i+8])
+		if x.little {
+			field = field << (x.shift & 63) >> (x.shift & 63)
+		} else {
+			field = bits.ReverseBytes64(field) >> (x.shift & 63)
+		}
+		if field > uint64(len(b)) {
 			break
 		}
 		n := int(int64(field) + x.add)
-		if n < x.header || n > len(r) || n > max {
+		if n < x.header || n > len(b)-at || n > max {
 			break
 		}
 		p.stats.Messages++
-		if e := (sgmsg.Element{Buf: chunk.Buf, Off: chunk.Off + uint32(at), Len: uint32(n)}); m.Untouched() {
-			m.Slide(e)
-		} else {
+		off := chunk.Off + uint32(at)
+		if !m.Relend(off, uint32(n)) { // the first one, or the callback kept the last
 			m.Reclaim()
-			m.Lend(e)
+			m.Lend(sgmsg.Element{Buf: chunk.Buf, Off: off, Len: uint32(n)})
 		}
 		message(p, m)
 		at += n

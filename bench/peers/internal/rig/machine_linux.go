@@ -68,8 +68,8 @@ func AllowedCPUs() ([]int, error) {
 	return cpus, nil
 }
 
-// machine describes what the numbers were measured on.
-func machine() string {
+// Machine describes what the numbers were measured on.
+func Machine() string {
 	var parts []string
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for line := range strings.Lines(string(info)) {

@@ -20,6 +20,7 @@ func isolate(*exec.Cmd) {}
 
 func AllowedCPUs() ([]int, error) { return nil, errors.ErrUnsupported }
 
-func machine() string { return runtime.GOOS + ", " + runtime.GOARCH + ", " + runtime.Version() }
+// Machine describes what the numbers were measured on.
+func Machine() string { return runtime.GOOS + ", " + runtime.GOARCH + ", " + runtime.Version() }
 
 func siblings(int, int) bool { return false }

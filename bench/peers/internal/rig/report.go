@@ -23,7 +23,7 @@ type Setup struct {
 // Setup describes where and how r measures.
 func (r *Rig) Setup() Setup {
 	return Setup{
-		Machine:     machine(),
+		Machine:     Machine(),
 		ServerCPU:   r.ServerCPU,
 		GenCPU:      r.GenCPU,
 		Siblings:    r.ServerCPU != r.GenCPU && siblings(r.ServerCPU, r.GenCPU),
