@@ -80,5 +80,6 @@
 // the one with AF_KCM; it needs that module and privilege, so internal/conformance/lab runs it
 // in a virtual machine.
 //
-// The package itself is pure: it parses, prints and compares. It does no input or output.
+// The package itself is pure: it parses, prints and compares. It reads scripts from an fs.FS
+// and does no other input or output.
 package conformance
