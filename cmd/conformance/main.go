@@ -6,10 +6,13 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -106,6 +109,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	results := make(map[string]*lab.Report)
+	packages := make(map[string]string)
 	different := false
 	for _, series := range o.kernels {
 		im, err := lab.Prepare(ctx, series, o.cache, logf)
@@ -119,7 +123,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			if err != nil {
 				return err
 			}
-			results[series] = r
+			results[series], packages[series] = r, im.Package
 			bad := 0
 			if !o.update {
 				bad = compare(stdout, series, cases, r)
@@ -131,7 +135,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 	}
 	if o.update {
-		if err := record(o, cases, results); err != nil {
+		if err := record(o.dir, cases, results); err != nil {
+			return err
+		}
+		if err := recordKernels(filepath.Join(o.dir, "kernels"), packages); err != nil {
 			return err
 		}
 	}
@@ -159,14 +166,14 @@ func compare(w io.Writer, series string, cases []conformance.Case, r *lab.Report
 
 // faults tells what went wrong besides, and returns the number of scripts.
 func faults(w io.Writer, series string, r *lab.Report) int {
-	for name, why := range r.Faults {
-		fmt.Fprintf(w, "%s on Linux %s: %s\n", name, series, why)
+	for _, name := range slices.Sorted(maps.Keys(r.Faults)) {
+		fmt.Fprintf(w, "%s on Linux %s: %s\n", name, series, r.Faults[name])
 	}
 	return len(r.Faults)
 }
 
 // record writes the outcomes of the last run of each kernel into the scripts.
-func record(o *options, cases []conformance.Case, results map[string]*lab.Report) error {
+func record(dir string, cases []conformance.Case, results map[string]*lab.Report) error {
 	for _, c := range cases {
 		got := make(map[string][]string)
 		for series, r := range results {
@@ -175,9 +182,30 @@ func record(o *options, cases []conformance.Case, results map[string]*lab.Report
 		if err := conformance.Record(c.Script, got); err != nil {
 			return fmt.Errorf("%s: %w", c.Name, err)
 		}
-		if err := os.WriteFile(filepath.Join(o.dir, c.Name+".txt"), []byte(c.String()), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, c.Name+".txt"), []byte(c.String()), 0o644); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// recordKernels writes down which packages the outcomes are from: a line for each series. Lines of
+// other series stay.
+func recordKernels(path string, packages map[string]string) error {
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	all := maps.Clone(packages)
+	for _, line := range strings.Split(string(text), "\n") {
+		series, file, ok := strings.Cut(line, " ")
+		if _, known := all[series]; ok && !known {
+			all[series] = file
+		}
+	}
+	var b strings.Builder
+	for _, series := range slices.Sorted(maps.Keys(all)) {
+		fmt.Fprintf(&b, "%s %s\n", series, all[series])
+	}
+	return os.WriteFile(path, []byte(b.String()), 0o644)
 }

@@ -29,7 +29,7 @@ type Action struct {
 	Target  Object   // of attach and unattach
 	TargetN int
 	Numbers []int    // size, value, protocol, time: in the order of the line
-	Flags   []string // of send and recv, in the order of the list of flags
+	Flags   []string // in the order of the list of flags
 	Data    Data
 }
 
@@ -99,23 +99,23 @@ func flags(words ...string) arg { return arg{kind: argFlags, words: words} }
 
 var forms = []form{
 	{[]Object{NoObject}, "open", []arg{word(slices.Concat(socketKinds, connKinds)...), optional}},
-	{[]Object{NoObject}, "stats", []arg{word("mux", "conns")}},
+	{[]Object{NoObject}, "stats", []arg{word("mux", "conns"), flags("brief")}},
 	{[]Object{NoObject}, "wait", []arg{number}},
 	{[]Object{NoObject}, "result", []arg{number}},
 
 	{[]Object{Socket}, "clone", nil},
 	{[]Object{Socket}, "attach", []arg{target, {kind: argWord, words: Parsers, optional: true}}},
 	{[]Object{Socket}, "unattach", []arg{target}},
-	{[]Object{Socket}, "send", []arg{flags("more", "eor", "batch", "oob", "wait"), {kind: argData, optional: true}}},
+	{[]Object{Socket}, "send", []arg{flags("more", "eor", "batch", "oob", "fault", "wait"), {kind: argData, optional: true}}},
 	{[]Object{Socket}, "sendeach", []arg{flags("batch"), data}},
-	{[]Object{Socket}, "recv", []arg{number, flags("peek", "trunc", "waitall", "wait")}},
-	{[]Object{Socket}, "splice", []arg{number}},
+	{[]Object{Socket}, "recv", []arg{number, flags("peek", "trunc", "waitall", "fault", "wait")}},
+	{[]Object{Socket}, "splice", []arg{number, flags("nonblock")}},
 	{[]Object{Socket}, "disable", nil},
 	{[]Object{Socket}, "enable", nil},
 	{[]Object{Socket}, "setsockopt", []arg{level, number, number, number}},
 	{[]Object{Socket}, "getsockopt", []arg{level, number, number}},
 	{[]Object{Socket}, "try", []arg{word(Calls...)}},
-	{[]Object{Socket}, "stats", []arg{word("mux", "sockets", "conns")}},
+	{[]Object{Socket}, "stats", []arg{word("mux", "sockets", "conns"), flags("brief")}},
 
 	{every, "set", []arg{word("rcvbuf", "sndbuf", "rcvlowat", "rcvtimeo", "sndtimeo"), number}},
 	{every, "poll", nil},

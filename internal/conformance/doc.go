@@ -35,15 +35,15 @@
 //	socket N clone                              a socket of the same multiplexor
 //	socket N attach conn|socket N [PARSER]      PARSER frames what the conn receives
 //	socket N unattach conn|socket N
-//	socket N send [more] [eor] [batch] [oob] [wait] [DATA]
+//	socket N send [more] [eor] [batch] [oob] [fault] [wait] [DATA]
 //	socket N sendeach [batch] DATA              one sendmmsg, each piece a message
-//	socket N recv SIZE [peek] [trunc] [waitall] [wait]
-//	socket N splice SIZE                        into a pipe
+//	socket N recv SIZE [peek] [trunc] [waitall] [fault] [wait]
+//	socket N splice SIZE [nonblock]             into a pipe; SPLICE_F_NONBLOCK
 //	socket N disable | enable                   receive-disable
 //	socket N setsockopt kcm|tcp OPTION SIZE VALUE
 //	socket N getsockopt kcm|tcp OPTION SIZE
 //	socket N try CALL                           a call that sockets may not support
-//	socket N stats mux|sockets|conns            the socket's multiplexor
+//	socket N stats mux|sockets|conns [brief]    the socket's multiplexor; brief leaves out bytes
 //	socket|conn|peer N set OPTION VALUE         rcvbuf, sndbuf, rcvlowat; rcvtimeo, sndtimeo in ms
 //	socket|conn|peer N poll                     which of in, out, err, hup, rdhup
 //	socket|conn|peer N error                    SO_ERROR, which takes it
@@ -52,9 +52,11 @@
 //	conn|peer N read                            all that comes, plain TCP
 //	conn|peer N drain                           the same, told without the size of a cut message
 //	peer N accept | fin | reset                 reset closes with an RST
-//	stats mux|conns                             all multiplexors, those that are gone included
+//	stats mux|conns [brief]                     all multiplexors, those that are gone included
 //	wait MS
 //	result N                                    of a call that was left waiting
+//
+// With the flag fault the data is followed by, or the buffer is, memory that is not there.
 //
 // No call waits, but those with the flag wait: when such a one has not returned when things
 // have settled its outcome is "waits as N".

@@ -23,7 +23,8 @@ package conformance
 //	not supported               the engine has nothing like it
 //
 // Statistics leave out figures that are 0 and those that depend on the memory behind a
-// message. tx and rx are messages/bytes:
+// message. tx and rx are messages/bytes, or messages alone with the flag brief: how many bytes
+// of a message a lower takes before it blocks is its own affair.
 //
 //	sockets 2 conns 1 rx 3/27                       mux
 //	[0 rx 1/9 queue 2 RxWait] [1 RxWait]            sockets, by index

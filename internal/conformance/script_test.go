@@ -13,9 +13,10 @@ func TestActions(t *testing.T) {
 		`socket 1 attach socket 2`, `socket 1 unattach conn 1`,
 		`socket 1 send`, `socket 1 send eor`, `socket 1 send more batch msg "a" "b"`,
 		`socket 1 send wait 10 "x"`, `socket 1 sendeach msg "a" msg "b"`, `socket 1 sendeach batch "a"`,
-		`socket 1 recv 100`, `socket 1 recv 0 peek trunc waitall wait`, `socket 1 splice 5`,
+		`socket 1 recv 100`, `socket 1 recv 0 peek trunc waitall wait`, `socket 1 splice 5`, `socket 1 splice 5 nonblock`, `socket 1 send more fault`,
+		`socket 1 recv 9 fault`,
 		`socket 1 setsockopt kcm 1 4 1`, `socket 1 getsockopt tcp 1 4`, `socket 1 try getsockname`,
-		`socket 2 stats conns`, `socket 1 set rcvbuf 4096`, `conn 1 set rcvtimeo 100`, `peer 3 poll`,
+		`socket 2 stats conns brief`, `stats mux brief`, `socket 1 set rcvbuf 4096`, `conn 1 set rcvtimeo 100`, `peer 3 poll`,
 		`conn 1 error`, `peer 1 close`, `peer 1 write msg 5 "hello"`, `conn 1 write hex 0005`,
 		`peer 1 read`, `conn 1 drain`, `peer 1 accept`, `peer 1 fin`, `peer 1 reset`,
 	} {

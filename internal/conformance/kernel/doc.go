@@ -5,7 +5,7 @@
 // them at zero. internal/conformance/guest provides all that, in a virtual machine.
 //
 // An action is a system call or a few, and 12 ms of waiting after it, which is longer than
-// the kernel's work queues and loopback take. Calls are made without waiting (MSG_DONTWAIT)
+// the kernel's work queues and loopback take on a machine with one processor. Calls are made without waiting (MSG_DONTWAIT)
 // unless the script says so.
 //
 // # Parse programs

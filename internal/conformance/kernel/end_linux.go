@@ -75,21 +75,21 @@ func (d *end) close() string {
 func (d *end) read() ([]byte, string) {
 	var all []byte
 	buf := make([]byte, 64<<10)
-	for idle := false; ; {
+	for idle := 0; ; {
 		n, _, err := unix.Recvfrom(d.fd, buf, unix.MSG_DONTWAIT)
 		switch {
-		case err == unix.EAGAIN && idle:
+		case err == unix.EAGAIN && idle == 2:
 			return all, ""
 		case err == unix.EAGAIN:
 			settle()
-			idle = true
+			idle++
 		case err != nil:
 			return all, name(err)
 		case n == 0:
 			return all, "eof"
 		default:
 			all = append(all, buf[:n]...)
-			idle = false
+			idle = 0
 		}
 	}
 }

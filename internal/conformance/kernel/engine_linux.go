@@ -11,10 +11,14 @@ import (
 	"github.com/kcm-go/kcm/internal/conformance"
 )
 
-// settleTime is how long to wait after each action.
-const settleTime = 12 * time.Millisecond
-
-func settle() { time.Sleep(settleTime) }
+// settle waits for what an action has set going. On a virtual machine's one processor, which
+// the host may not run for a while, a sleep can be over before anybody else had a turn; but not
+// several, as each lets the others run first.
+func settle() {
+	for range 4 {
+		time.Sleep(3 * time.Millisecond)
+	}
+}
 
 // Engine is the conformance.Engine on AF_KCM. It is for one script, and for one goroutine. What it
 // has opened is closed when the process ends.
@@ -59,7 +63,7 @@ func (e *Engine) Do(a *conformance.Action) string {
 		}
 		return result(e.calls[a.Numbers[0]-1])
 	case "stats":
-		return e.totals(a.Words[0])
+		return e.totals(a)
 	}
 	return "not supported"
 }
@@ -174,16 +178,16 @@ func (e *Engine) program(parser string) (int, error) {
 }
 
 // totals returns the figures of all multiplexors.
-func (e *Engine) totals(what string) string {
+func (e *Engine) totals(a *conformance.Action) string {
 	text, err := os.ReadFile("/proc/self/net/kcm_stats")
 	if err != nil {
 		return err.Error()
 	}
-	mux, conns, err := parseTotals(string(text))
+	mux, conns, err := parseTotals(string(text), a.Has("brief"))
 	if err != nil {
 		return err.Error()
 	}
-	if what == "conns" {
+	if a.Words[0] == "conns" {
 		if conns == "" {
 			conns = "none"
 		}
@@ -201,12 +205,12 @@ func (e *Engine) totals(what string) string {
 }
 
 // stats returns the figures of one multiplexor.
-func (e *Engine) stats(m *mux, what string) string {
+func (e *Engine) stats(m *mux, a *conformance.Action) string {
 	text, err := os.ReadFile("/proc/self/net/kcm")
 	if err != nil {
 		return err.Error()
 	}
-	all, err := parseMuxes(string(text))
+	all, err := parseMuxes(string(text), a.Has("brief"))
 	if err != nil {
 		return err.Error()
 	}
@@ -216,7 +220,7 @@ func (e *Engine) stats(m *mux, what string) string {
 	}
 	s := all[len(all)-1-i]
 	list := []string{s.total}
-	switch what {
+	switch a.Words[0] {
 	case "sockets":
 		list = s.sockets
 	case "conns":

@@ -24,7 +24,7 @@ func (e *Engine) doSocket(s *socket, a *conformance.Action) string {
 	case "recv":
 		return e.recv(s, a)
 	case "stats":
-		return e.stats(s.mux, a.Words[0])
+		return e.stats(s.mux, a)
 	}
 	defer settle()
 	switch a.Verb {
@@ -53,7 +53,7 @@ func (e *Engine) doSocket(s *socket, a *conformance.Action) string {
 	case "sendeach":
 		return sendEach(s.fd, a)
 	case "splice":
-		return splice(s.fd, a.Numbers[0])
+		return splice(s.fd, a)
 	case "disable", "enable":
 		v := 0
 		if a.Verb == "disable" {
@@ -113,9 +113,16 @@ func (e *Engine) send(s *socket, a *conformance.Action) string {
 	for _, f := range a.Flags {
 		flags |= map[string]int{"more": unix.MSG_MORE, "eor": unix.MSG_EOR, "batch": unix.MSG_BATCH, "oob": unix.MSG_OOB}[f]
 	}
-	b := a.Data.Bytes()
+	parts := [][]byte{a.Data.Bytes()}
+	if a.Has("fault") {
+		hole, err := unix.Mmap(-1, 0, 4096, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
+		if err != nil {
+			return "mmap: " + name(err)
+		}
+		parts = append(parts, hole)
+	}
 	send := func(flags int) string {
-		n, err := unix.SendmsgN(s.fd, b, nil, nil, flags)
+		n, err := unix.SendmsgBuffers(s.fd, parts, nil, nil, flags)
 		if err != nil {
 			return name(err)
 		}
@@ -152,6 +159,13 @@ func (e *Engine) recv(s *socket, a *conformance.Action) string {
 		flags |= map[string]int{"peek": unix.MSG_PEEK, "trunc": unix.MSG_TRUNC, "waitall": unix.MSG_WAITALL}[f]
 	}
 	b := make([]byte, a.Numbers[0])
+	if a.Has("fault") {
+		hole, err := unix.Mmap(-1, 0, max(1, len(b)), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
+		if err != nil {
+			return "mmap: " + name(err)
+		}
+		b = hole
+	}
 	recv := func(flags int) string {
 		n, _, got, from, err := unix.Recvmsg(s.fd, b, nil, flags)
 		if err != nil {
@@ -182,15 +196,20 @@ func (e *Engine) recv(s *socket, a *conformance.Action) string {
 	return recv(flags | unix.MSG_DONTWAIT)
 }
 
-// splice moves up to n bytes into a pipe and reads them from there.
-func splice(fd, n int) string {
+// splice moves bytes into a pipe and reads them from there.
+func splice(fd int, a *conformance.Action) string {
+	n, flags := a.Numbers[0], 0
+	if a.Has("nonblock") {
+		flags = unix.SPLICE_F_NONBLOCK
+	}
 	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+	// Were the pipe non-blocking the splice would be so too.
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
 		return "pipe: " + name(err)
 	}
 	defer unix.Close(p[0])
 	defer unix.Close(p[1])
-	moved, err := unix.Splice(fd, nil, p[1], nil, n, unix.SPLICE_F_NONBLOCK)
+	moved, err := unix.Splice(fd, nil, p[1], nil, n, flags)
 	if err != nil {
 		return name(err)
 	}
@@ -226,8 +245,8 @@ func try(fd int, call string) string {
 		_, err = unix.Socketpair(unix.AF_KCM, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.KCMPROTO_CONNECTED)
 	case "fionread":
 		_, err = unix.IoctlGetInt(fd, unix.TIOCINQ)
-	case "ioctl": // one after those of AF_KCM
-		err = unix.IoctlSetInt(fd, unix.SIOCKCMCLONE+1, 0)
+	case "ioctl": // a number that nobody uses
+		err = unix.IoctlSetInt(fd, 0xf501, 0)
 	case "badarg": // an address where nothing is
 		err = unix.IoctlSetInt(fd, unix.SIOCKCMCLONE, 1)
 	case "mmap":

@@ -12,16 +12,19 @@ type muxStats struct {
 	sockets, conns []string
 }
 
-// figures are counters of messages and bytes: rx msgs, rx bytes, tx msgs, tx bytes.
-func figures(f []string) string {
-	var parts []string
+// figures tells counters of messages and bytes: rx msgs, rx bytes, tx msgs, tx bytes.
+func figures(f []string, brief bool) string {
+	if brief {
+		return join(nonzero("rx", f[0]), nonzero("tx", f[2]))
+	}
+	var rx, tx string
 	if f[0] != "0" || f[1] != "0" {
-		parts = append(parts, "rx "+f[0]+"/"+f[1])
+		rx = "rx " + f[0] + "/" + f[1]
 	}
 	if f[2] != "0" || f[3] != "0" {
-		parts = append(parts, "tx "+f[2]+"/"+f[3])
+		tx = "tx " + f[2] + "/" + f[3]
 	}
-	return strings.Join(parts, " ")
+	return join(rx, tx)
 }
 
 // join joins the parts that are not empty.
@@ -49,7 +52,7 @@ func nonzero(name, value string) string {
 //	mux              RX-Msgs RX-Bytes TX-Msgs TX-Bytes - - - - KCMs: 1, Psocks 1
 //	   kcm-0         RX-Msgs RX-Bytes TX-Msgs TX-Bytes Recv-Q Rmem Send-Q - STATUS...
 //	   psock-0       RX-Msgs RX-Bytes TX-Msgs TX-Bytes Recv-Q Rmem Send-Q Smem STATUS...
-func parseMuxes(text string) ([]muxStats, error) {
+func parseMuxes(text string, brief bool) ([]muxStats, error) {
 	var muxes []muxStats
 	for _, line := range strings.Split(text, "\n") {
 		f := strings.Fields(line)
@@ -63,17 +66,17 @@ func parseMuxes(text string) ([]muxStats, error) {
 				return nil, fmt.Errorf("/proc/net/kcm: %q", line)
 			}
 			muxes = append(muxes, muxStats{
-				total: join("sockets", strings.TrimRight(f[10], ","), "conns", f[12], figures(f[1:5])),
+				total: join("sockets", strings.TrimRight(f[10], ","), "conns", f[12], figures(f[1:5], brief)),
 			})
 		case !indexed || len(muxes) == 0:
 			return nil, fmt.Errorf("/proc/net/kcm: %q", line)
 		case name == "kcm":
 			m := &muxes[len(muxes)-1]
-			m.sockets = append(m.sockets, "["+join(index, figures(f[1:5]), nonzero("queue", f[5]),
+			m.sockets = append(m.sockets, "["+join(index, figures(f[1:5], brief), nonzero("queue", f[5]),
 				nonzero("unsent", f[7]), strings.Join(f[9:], " "))+"]")
 		case name == "psock":
 			m := &muxes[len(muxes)-1]
-			m.conns = append(m.conns, "["+join(index, figures(f[1:5]), strings.Join(f[9:], " "))+"]")
+			m.conns = append(m.conns, "["+join(index, figures(f[1:5], brief), strings.Join(f[9:], " "))+"]")
 		default:
 			return nil, fmt.Errorf("/proc/net/kcm: %q", line)
 		}
@@ -100,7 +103,7 @@ var totalNames = map[string]string{
 
 // parseTotals reads /proc/net/kcm_stats, which is two tables of one line: for the
 // multiplexors and for the conns. The values stand under the names that the kernel gives them.
-func parseTotals(text string) (mux, conns string, err error) {
+func parseTotals(text string, brief bool) (mux, conns string, err error) {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	if len(lines) != 4 {
 		return "", "", fmt.Errorf("/proc/net/kcm_stats has %d lines, want 4", len(lines))
@@ -110,7 +113,7 @@ func parseTotals(text string) (mux, conns string, err error) {
 		if len(names) != len(f) || len(f) < 4 {
 			return "", fmt.Errorf("/proc/net/kcm_stats: %d names, %d values", len(names), len(f))
 		}
-		out := figures(f[:4])
+		out := figures(f[:4], brief)
 		for i, n := range names[4:] {
 			name, ok := totalNames[n]
 			if !ok {

@@ -16,7 +16,7 @@ mux            3          27               0          0                -        
 `
 
 func TestParseMuxes(t *testing.T) {
-	got, err := parseMuxes(procKCM)
+	got, err := parseMuxes(procKCM, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,10 +32,14 @@ func TestParseMuxes(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
+	brief, err := parseMuxes(procKCM, true)
+	if err != nil || brief[1].total != "sockets 2 conns 1 rx 3" || brief[1].sockets[0] != "[0 rx 1 tx 2 queue 2]" {
+		t.Errorf("brief: %q, %v", brief, err)
+	}
 	if n, err := countMuxes(procKCM); n != 2 || err != nil {
 		t.Errorf("%d multiplexors, %v", n, err)
 	}
-	if _, err := parseMuxes("   kcm-0 0 0 0 0 0 0 0 -\n"); err == nil {
+	if _, err := parseMuxes("   kcm-0 0 0 0 0 0 0 0 -\n", false); err == nil {
 		t.Error("a socket without a multiplexor is accepted")
 	}
 }
@@ -47,7 +51,7 @@ Psock    RX-Msgs    RX-Bytes         TX-Msgs    TX-Bytes         Reserved   Unre
 `
 
 func TestParseTotals(t *testing.T) {
-	mux, conns, err := parseTotals(procStats)
+	mux, conns, err := parseTotals(procStats, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +61,7 @@ func TestParseTotals(t *testing.T) {
 	if want := "rx 4/36 too-big 1"; conns != want {
 		t.Errorf("conns %q, want %q", conns, want)
 	}
-	if _, _, err := parseTotals("MUX\n"); err == nil {
+	if _, _, err := parseTotals("MUX\n", false); err == nil {
 		t.Error("one line is accepted")
 	}
 }

@@ -61,7 +61,7 @@ func (im *Image) arguments(at func(string) string) []string {
 	}
 	return []string{
 		"-kernel", im.vmlinux, "-initrd", at("initrd"), "-append", kernel,
-		"-accel", "tcg,thread=multi", "-smp", "2", "-m", "512",
+		"-accel", "tcg", "-smp", "1", "-m", "512",
 		"-nodefaults", "-display", "none", "-no-reboot", "-nic", "none",
 		"-serial", "file:" + at("log"), "-serial", "file:" + at("report"),
 	}

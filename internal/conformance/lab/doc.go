@@ -19,6 +19,9 @@
 // on a busy host gets it wrong, and then everything that has to do with time fails; so it is
 // told (tsc_early_khz), and a report whose clock went wrong all the same is refused.
 //
+// The machine has one processor. With two, the host may run one of them and not the other for
+// a while, and what the kernel does in the background seems not to happen.
+//
 // It needs root only for what apt needs. It does not measure speed: an emulated processor
 // says nothing about it.
 package lab

@@ -3,6 +3,7 @@ package lab
 import (
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -26,7 +27,9 @@ func CheckTools() error {
 	for _, t := range tools {
 		if _, err := exec.LookPath(t.program); err != nil {
 			programs = append(programs, t.program)
-			packages = append(packages, t.pkg)
+			if !slices.Contains(packages, t.pkg) {
+				packages = append(packages, t.pkg)
+			}
 		}
 	}
 	if programs == nil {
