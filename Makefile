@@ -9,8 +9,9 @@ BENCHTIME ?= 100ms
 PEERS     ?=
 DISPATCH  ?=
 FRAMING   ?=
+CONFORM   ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress dispatch framing peers nested check
+.PHONY: help build test race invariants fuzz lint bench examples stress dispatch framing peers nested conformance check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -74,5 +75,9 @@ peers: ## compare with other echo servers, about 20 minutes; PEERS= takes flags
 nested: ## build, vet and test the modules bench/peers and strparser/formats/recorded
 	cd bench/peers && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
 	cd strparser/formats/recorded && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
+
+# Needs QEMU, and apt to download the kernels; says what is missing.
+conformance: ## the scripts of internal/conformance on real kernels in QEMU, 4 minutes; CONFORM= takes flags
+	$(GO) run ./cmd/conformance $(CONFORM)
 
 check: test race invariants lint fuzz examples nested ## what CI runs

@@ -20,6 +20,10 @@ const (
 // names cmd: programs are at the top.
 var layers = []layer{
 	{dir: "internal/...", packages: []string{"internal/..."}},
+	{dir: "internal/conformance"},
+	{dir: "internal/conformance/guest", packages: []string{"internal/conformance/..."}, external: []string{xsys}},
+	{dir: "internal/conformance/kernel", packages: []string{"internal/conformance"}, external: []string{xsys}},
+	{dir: "internal/conformance/lab", packages: []string{"internal/conformance"}},
 	{dir: "internal/invariants"},
 	{dir: "internal/leak", external: []string{"go.uber.org/goleak"}},
 	{dir: "internal/lint"},

@@ -1,0 +1,18 @@
+// The guest program is the first process of the conformance lab's virtual machine. It
+// loads the modules in /modules, runs each script in /scripts in a process and a network
+// namespace of its own, and powers off.
+//
+// What it has to say goes to /dev/ttyS1, in lines; internal/conformance/lab reads them:
+//
+//	guest RELEASE MILLISECONDS    the kernel, and the time since it booted
+//	begin NAME
+//	= OUTCOME                     one for each action
+//	end NAME ok | end NAME WHY    WHY the script did not come to its end
+//	warned NAME                   the kernel has printed a warning meanwhile
+//	done MILLISECONDS
+//	fail TEXT                     and nothing more is run
+//
+// Started with an argument it runs that script and prints the outcomes alone.
+//
+// It runs on Linux, as root, in a machine that is its own: it must not be run elsewhere.
+package main
