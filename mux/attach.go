@@ -47,24 +47,18 @@ func (m *Mux) Attach(c net.Conn) (*Psock, error) {
 //
 // Errors, as the kernel's attach has them: ENOENT when fd is not an open
 // socket, EOPNOTSUPP when it is not a stream socket, listens, or is not
-// connected, EALREADY when this Mux has it already; ErrClosed.
+// connected, EALREADY when a Mux of this process has it already; ErrClosed.
 func (m *Mux) AttachFD(fd int) (*Psock, error) {
 	cookie, err := checkFD(fd)
 	if err != nil {
 		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, err)
 	}
-	m.mu.Lock()
-	_, twice := m.given[cookie]
-	m.given[cookie] = struct{}{}
-	m.mu.Unlock()
-	if twice {
+	if !claimed.take(cookie) {
 		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, syscall.EALREADY)
 	}
 	p, err := m.place(func(sh *shard) (*Psock, error) { return m.adopt(sh, fd, cookie) })
 	if err != nil {
-		m.mu.Lock()
-		delete(m.given, cookie)
-		m.mu.Unlock()
+		claimed.drop(cookie)
 	}
 	return p, err
 }

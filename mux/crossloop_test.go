@@ -232,6 +232,30 @@ func TestDescriptorIsAttachedOnceWhicheverLoop(t *testing.T) {
 	})
 }
 
+// Two Muxes cannot both read a connection; once it is given back, the other may.
+func TestDescriptorBelongsToOneMuxOfTheProcess(t *testing.T) {
+	each(t, func(t *testing.T, b ring.Backend) {
+		first := newMux(t, mux.Options{Loops: 1, Ring: ring.Options{Backend: b}}, echo)
+		second := newMux(t, mux.Options{Loops: 1, Ring: ring.Options{Backend: b}}, echo)
+		fd, far := descriptorPair(t)
+		defer syscall.Close(far)
+		p, err := first.AttachFD(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := second.AttachFD(fd); !errors.Is(err, syscall.EALREADY) {
+			t.Fatalf("attached to a second Mux: %v, want EALREADY", err)
+		}
+		c, err := p.Detach()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := second.Attach(c); err != nil {
+			t.Fatalf("given back, and not to be attached: %v", err)
+		}
+	})
+}
+
 // The number of a descriptor is free again as soon as its connection is closed,
 // OnClose included: what then has it is another connection.
 func TestNumberOfAClosedDescriptorMayBeAttachedAgain(t *testing.T) {

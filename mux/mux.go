@@ -55,10 +55,9 @@ type Mux struct {
 	mu         sync.Mutex
 	state      muxState
 	servers    map[*server]struct{}
-	index      []bool              // psock indices in use; a new one gets the lowest free
-	lowest     int                 // no index below it is free
-	given      map[uint64]struct{} // sockets of AttachFD, by SO_COOKIE
-	open       int                 // psocks not yet closed
+	index      []bool // psock indices in use; a new one gets the lowest free
+	lowest     int    // no index below it is free
+	open       int    // psocks not yet closed
 	idle       chan struct{}
 	workers    int
 	lostDirect atomic.Uint64 // messages that were never queued
@@ -95,7 +94,7 @@ func New(o Options) (*Mux, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, given: map[uint64]struct{}{}, idle: make(chan struct{}, 1)}
+	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, idle: make(chan struct{}, 1)}
 	var err error
 	m.profile, err = strparser.NewProfile(strparser.Options{
 		Format:          o.Format,
@@ -236,8 +235,6 @@ func (m *Mux) dismiss(index int) {
 
 // forget lets the socket of p be attached again: it is closed or given away.
 func (m *Mux) forget(p *Psock) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.given, p.given)
+	claimed.drop(p.given)
 	p.given = 0 // it may come again before we are told that p has ended
 }
