@@ -74,7 +74,7 @@ func succeed(t *testing.T, c Config) *Report {
 func fail(t *testing.T, c Config, replies int64) (*Report, error) {
 	t.Helper()
 	rep, err := Run(t.Context(), c)
-	for err == nil && rep.MessagesTotal < replies && c.Duration < 5*time.Second {
+	for err == nil && rep.MessagesTotal <= replies && c.Duration < 5*time.Second {
 		c.Duration *= 4
 		rep, err = Run(t.Context(), c)
 	}
