@@ -7,7 +7,7 @@ import (
 	"github.com/kcm-go/kcm/strparser"
 )
 
-// Lines is lines of text: a message ends with \n, which is part of it, as is a \r before.
+// Lines is lines of text, of no protocol in particular: a message ends with \n, which is part of it, as is a \r before.
 var Lines strparser.Format = strparser.ParseFunc(lines)
 
 func lines(v *strparser.View) (int, error) {
@@ -58,7 +58,8 @@ func delimited(v *strparser.View, by string) int {
 	}
 }
 
-// Netstring is netstrings: the length in decimal, a colon, the string, a comma.
+// Netstring is netstrings (D. J. Bernstein, 1997): the length in decimal, a colon, the string,
+// a comma.
 var Netstring strparser.Format = strparser.ParseFunc(netstring)
 
 func netstring(v *strparser.View) (int, error) {

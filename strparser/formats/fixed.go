@@ -9,45 +9,52 @@ import (
 // Formats that are a length field and nothing else. The parser recognises them and needs
 // no call for a message.
 var (
-	// Thrift is the framed transport of Apache Thrift: 4 bytes of length, then the
-	// message.
+	// Thrift is the framed transport of Apache Thrift (TFramedTransport): 4 bytes of
+	// length, then the message.
 	Thrift = strparser.Length32
 	// DNS is messages over TCP (RFC 1035, section 4.2.2): 2 bytes of length, then the
 	// message.
 	DNS = strparser.Length16
-	// Kafka is requests or responses: 4 bytes of length, then the message.
+	// Kafka is requests or responses (Kafka protocol guide, "Size"): 4 bytes of length,
+	// then the message.
 	Kafka = strparser.Length32
-	// MongoDB is wire messages: their first 4 bytes, little endian, are the length of
-	// all, these included.
+	// MongoDB is wire messages (MongoDB wire protocol, MsgHeader): their first 4 bytes,
+	// little endian, are the length of all, these included.
 	MongoDB = strparser.Length{Width: 4, Order: binary.LittleEndian, Inclusive: true}
-	// MySQL is packets: 3 bytes of length, little endian, a sequence number, then the
-	// payload. What PutHeader counts as payload begins with the sequence number.
+	// MySQL is packets (MySQL client/server protocol, "Packets"): 3 bytes of length,
+	// little endian, a sequence number, then the payload. What PutHeader counts as payload
+	// begins with the sequence number.
 	MySQL = strparser.Length{Width: 3, Order: binary.LittleEndian, Adjust: 1}
 )
 
 // Formats with a header of fixed length that has more in it than a length.
 var (
-	// AMQP is the frames of AMQP 0-9-1, and the protocol header that a client begins
-	// with and a server may answer with.
+	// AMQP is the frames of AMQP 0-9-1 (section 2.3.5), and the protocol header (section
+	// 4.2.2) that a client begins with and a server may answer with.
 	AMQP strparser.Format = strparser.ParseFunc(amqp)
-	// BGP is the messages of BGP-4: up to 4096 bytes, 65535 with RFC 8654.
+	// BGP is the messages of BGP-4 (RFC 4271, section 4.1): up to 4096 bytes, 65535 with
+	// RFC 8654.
 	BGP strparser.Format = strparser.ParseFunc(bgp)
-	// CQL is the frames of Cassandra's protocol, versions 3 and 4. (Version 5 wraps them
-	// in segments once a connection is set up.)
+	// CQL is the frames of Cassandra's protocol (CQL binary protocol, section 2), versions
+	// 3 and 4. (Version 5 wraps them in segments once a connection is set up.)
 	CQL strparser.Format = strparser.ParseFunc(cql)
-	// HTTP2 is frames of HTTP/2, in either direction, and the preface of a client.
+	// HTTP2 is frames of HTTP/2 (RFC 9113, section 4.1), in either direction, and the
+	// preface of a client (section 3.4).
 	HTTP2 strparser.Format = strparser.ParseFunc(http2)
-	// MemcacheBinary is packets of memcached's binary protocol.
+	// MemcacheBinary is packets of memcached's binary protocol (memcached
+	// doc/protocol-binary.txt).
 	MemcacheBinary strparser.Format = strparser.ParseFunc(memcacheBinary)
-	// Postgres is what a client of PostgreSQL sends, from the startup packet (or the
-	// request for encryption before it) on.
+	// Postgres is what a client of PostgreSQL sends (PostgreSQL protocol 3, "Message
+	// Formats"), from the startup packet (or the request for encryption before it) on.
 	Postgres strparser.Format = strparser.ParseFunc(postgres)
-	// PostgresReply is what a PostgreSQL server sends. Its answer to a request for
-	// encryption, a single byte, has no frame and is not for this format.
+	// PostgresReply is what a PostgreSQL server sends (in the same protocol). Its answer
+	// to a request for encryption, a single byte, has no frame and is not for this format.
 	PostgresReply strparser.Format = strparser.ParseFunc(postgresReply)
-	// TLS is records of SSL 3.0 to TLS 1.3. A stream that begins otherwise is no TLS.
+	// TLS is records of SSL 3.0 to TLS 1.3 (RFC 8446, section 5.1). A stream that begins
+	// otherwise is no TLS.
 	TLS strparser.Format = strparser.ParseFunc(tls)
-	// WebSocket is frames, in either direction, after the handshake.
+	// WebSocket is frames (RFC 6455, section 5.2), in either direction, after the
+	// handshake.
 	WebSocket strparser.Format = strparser.ParseFunc(webSocket)
 )
 

@@ -7,9 +7,9 @@ import (
 )
 
 var (
-	// MemcacheText is requests of memcached's text protocol, meta commands included: a
-	// line, and for the storage commands (set, add, replace, append, prepend, cas, ms) the
-	// data block behind it.
+	// MemcacheText is requests of memcached's text protocol (memcached doc/protocol.txt),
+	// meta commands included: a line, and for the storage commands (set, add, replace,
+	// append, prepend, cas, ms) the data block behind it.
 	MemcacheText strparser.Format = strparser.ParseFunc(func(v *strparser.View) (int, error) {
 		return memcache(v, false)
 	})

@@ -4,10 +4,10 @@ import (
 	"github.com/kcm-go/kcm/strparser"
 )
 
-// RESP is commands or replies of Redis, RESP2 and RESP3. A message is one value with all
-// that is nested in it (an attribute with the value it belongs to), or an inline command:
-// a line that begins with none of RESP's types. Streamed strings are read; streamed
-// aggregates, which no server sends, are EPROTO.
+// RESP is commands or replies of Redis, RESP2 and RESP3 (Redis serialization protocol
+// specification). A message is one value with all that is nested in it (an attribute with
+// the value it belongs to), or an inline command: a line that begins with none of RESP's
+// types. Streamed strings are read; streamed aggregates, which no server sends, are EPROTO.
 var RESP strparser.Format = strparser.ParseFunc(resp)
 
 // The cookie of resp: Off is where the next value begins, which may be beyond what is

@@ -9,12 +9,13 @@ import (
 	"github.com/kcm-go/kcm/strparser"
 )
 
-// Protobuf is messages of Protocol Buffers as parseDelimitedFrom and writeDelimitedTo have
-// them: the length as a base 128 varint, then the message.
+// Protobuf is messages of Protocol Buffers one behind the other ("Streaming Multiple
+// Messages"), as parseDelimitedFrom and writeDelimitedTo have them: the length as a base 128
+// varint, then the message.
 var Protobuf strparser.Format = protobuf{}
 
-// MQTT is control packets of MQTT 3.1.1 and 5.0: a byte of type and flags, the length of
-// the rest as a varint of up to four bytes, the rest.
+// MQTT is control packets of MQTT 5.0 (section 2.1) and 3.1.1 (section 2.2): a byte of type
+// and flags, the length of the rest as a varint of up to four bytes, the rest.
 var MQTT strparser.Format = strparser.ParseFunc(mqtt)
 
 // varint reads a varint of at most most bytes, which begins at byte off; n is how many it
