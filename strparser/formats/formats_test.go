@@ -1,6 +1,7 @@
 package formats_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"math/rand/v2"
@@ -316,50 +317,64 @@ func TestFormatsAllocateNothing(t *testing.T) {
 		t.Skip("the checks of this build allocate")
 	}
 	for _, s := range streams {
-		heap := sgmsg.NewHeap(1 << 20)
-		p, err := strparser.New(nil, strparser.Options{
-			Format: format(t, s.format), Alloc: heap, Message: func(*strparser.Parser, *sgmsg.Message) {},
-			Lock: func(*strparser.Parser) {}, Unlock: func(*strparser.Parser) {},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		stream := strings.Join(s.messages, "")
-		e, err := heap.Alloc(len(stream))
-		if err != nil {
-			t.Fatal(err)
-		}
-		copy(e.Bytes(), stream)
-		run := func() {
-			for at := 0; at < len(stream); at += 100 {
-				c := e
-				c.Off += uint32(at)
-				c.Len = uint32(min(100, len(stream)-at))
-				if _, err := p.Process(c, 0, 0); err != nil {
-					t.Fatalf("%s: %v", s.format, err)
-				}
+		allocatesNothing(t, s.format, format(t, s.format), strings.Join(s.messages, ""))
+	}
+	for _, name := range recordings(t) {
+		allocatesNothing(t, name, recordedFormat(t, name), string(bytes.Join(recording(t, name).Messages, nil)))
+	}
+}
+
+func allocatesNothing(t *testing.T, name string, f strparser.Format, stream string) {
+	heap := sgmsg.NewHeap(8 << 20)
+	messages := 0
+	p, err := strparser.New(nil, strparser.Options{
+		Format: f, Alloc: heap, Message: func(*strparser.Parser, *sgmsg.Message) { messages++ },
+		Lock: func(*strparser.Parser) {}, Unlock: func(*strparser.Parser) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := heap.Alloc(len(stream))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	copy(e.Bytes(), stream)
+	run := func() {
+		for at := 0; at < len(stream); at += 100 {
+			c := e
+			c.Off += uint32(at)
+			c.Len = uint32(min(100, len(stream)-at))
+			if _, err := p.Process(c, 0, 0); err != nil {
+				t.Fatalf("%s: %v", name, err)
 			}
 		}
-		if n := testing.AllocsPerRun(20, run); n > 0 {
-			t.Errorf("%s: %v allocations for %d messages", s.format, n, len(s.messages))
-		}
-		e.Buf.Release()
-		p.Stop()
-		p.Done()
 	}
+	if n := testing.AllocsPerRun(5, run); n > 0 || messages == 0 {
+		t.Errorf("%s: %v allocations for %d bytes, %d messages in all", name, n, len(stream), messages)
+	}
+	e.Buf.Release()
+	p.Stop()
+	p.Done()
 }
 
 // Any bytes, cut anywhere, give the same messages; none panics. The first byte says which
 // format.
 func FuzzFormats(f *testing.F) {
+	add := func(name, stream string) {
+		name, _, _ = strings.Cut(name, "-")
+		for i, x := range all {
+			if x.name == name && len(stream) < 4096 {
+				f.Add(append([]byte{byte(i)}, stream...), uint64(1))
+			}
+		}
+	}
 	for _, s := range streams {
-		i := slices.IndexFunc(all, func(x struct {
-			name string
-			f    strparser.Format
-		}) bool {
-			return x.name == s.format
-		})
-		f.Add(append([]byte{byte(i)}, strings.Join(s.messages, "")...), uint64(1))
+		add(s.format, strings.Join(s.messages, ""))
+	}
+	for _, name := range recordings(f) {
+		for three := range slices.Chunk(recording(f, name).Messages, 3) {
+			add(name, string(bytes.Join(three, nil)))
+		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
 		if len(data) == 0 || len(data) > 1<<16 {
