@@ -55,7 +55,7 @@
 //
 // # Where the bytes of the tests come from
 //
-// From the protocols' own encoders: client and server libraries, memcached, and for TLS,
+// From the protocols' own encoders: client and server libraries, memcached, Redis, and for TLS,
 // HTTP/2 and lines Go's. The module in recorded, which nobody depends on, has them encode
 // messages of each size class of the length field and checks that the format finds these
 // and no others. What it writes to testdata is part of that, as text that names encoder,

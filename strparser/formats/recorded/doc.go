@@ -12,8 +12,9 @@
 // strparser/formats read those. Do so when an encoder here has changed. Some put random
 // bytes into their messages (masks, keys), so that the texts differ each time.
 //
-// What comes from a server needs no server but one: the replies of memcached are those of
-// the program memcached, and where that is not installed their test is skipped.
+// What comes from a server needs no server but two: the replies of memcached are those of
+// the program memcached, those in RESP-redis of redis-server, and where these are not
+// installed their tests are skipped.
 //
 // The module has no code beside its tests.
 package recorded

@@ -8,10 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
-	"os/exec"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -187,37 +184,13 @@ func memcacheReplies(t *testing.T) (messages [][]byte) {
 
 // memcached starts memcached and connects to it. The test is skipped if there is none.
 func memcached(t *testing.T) net.Conn {
-	program, err := exec.LookPath("memcached")
-	if err != nil {
-		t.Skip(err)
-	}
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)
 	}
-	socket := filepath.Join(t.TempDir(), "socket")
-	server := exec.Command(program, "-s", socket, "-u", me.Username, "-t", "1")
-	server.Stderr = os.Stderr
-	if err := server.Start(); err != nil {
+	c := program(t, "memcached", func(socket string) []string { return []string{"-s", socket, "-u", me.Username, "-t", "1"} })()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		server.Process.Kill()
-		server.Wait()
-	})
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); ; <-tick.C {
-		c, err := net.Dial("unix", socket)
-		if err == nil {
-			t.Cleanup(func() { c.Close() })
-			if err := c.SetDeadline(end); err != nil {
-				t.Fatal(err)
-			}
-			return c
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
+	return c
 }

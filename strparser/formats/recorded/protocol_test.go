@@ -151,8 +151,8 @@ func (p *protocol) versions(t *testing.T) (encoders []string) {
 		if first, _, _ := strings.Cut(e, "/"); version == "" && !strings.Contains(first, ".") {
 			version = "of " + runtime.Version()
 		}
-		if e == "memcached" {
-			out, err := exec.Command(e, "-V").Output()
+		if e == "memcached" || e == "redis-server" {
+			out, err := exec.Command(e, "--version").Output()
 			if err != nil {
 				t.Fatal(err)
 			}
