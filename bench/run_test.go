@@ -69,9 +69,9 @@ func succeed(t *testing.T, c Config) *Report {
 	return rep
 }
 
-// fail is Run of what goes wrong after so many right replies; on a busy machine a short
-// run may end before.
-func fail(t *testing.T, c Config, replies int64) (*Report, error) {
+// enough is Run until it fails or there are more right replies than so many; on a busy
+// machine a short run may end before.
+func enough(t *testing.T, c Config, replies int64) (*Report, error) {
 	t.Helper()
 	rep, err := Run(t.Context(), c)
 	for err == nil && rep.MessagesTotal <= replies && c.Duration < 5*time.Second {
@@ -348,7 +348,7 @@ func TestRunCatchesWrongServers(t *testing.T) {
 			if c.change != nil {
 				c.change(&cfg)
 			}
-			rep, err := fail(t, cfg, 20)
+			rep, err := enough(t, cfg, 20)
 			got := counts{rep.Lost, rep.Corrupt, rep.Duplicate, rep.Broken}
 			if got != c.want || rep.Errors != got.lost+got.corrupt+got.duplicate+got.broken {
 				t.Errorf("counted %+v, errors %d, want %+v", got, rep.Errors, c.want)

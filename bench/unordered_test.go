@@ -36,9 +36,9 @@ func TestUnorderedReplies(t *testing.T) {
 			t.Parallel()
 			cfg := unordered(crooked(t, answer))
 			cfg.Depth = 8
-			rep := succeed(t, cfg)
-			if rep.MessagesTotal < 20 || rep.Order {
-				t.Errorf("%d replies, order %v", rep.MessagesTotal, rep.Order)
+			rep, err := enough(t, cfg, 20)
+			if err != nil || rep.MessagesTotal < 20 || rep.Order {
+				t.Errorf("%d replies, order %v: %v", rep.MessagesTotal, rep.Order, err)
 			}
 			// The same replies are wrong where order is asked for.
 			cfg.Target, cfg.Unordered = crooked(t, answer), false
