@@ -28,8 +28,8 @@ type Account struct {
 	// [MaxFrags]. Small numbers are for tests.
 	MaxFrags int
 
-	// Limit is the charge in bytes that Alloc does not exceed. 0 means none. What
-	// Push inserts and what other messages hand over is charged without limit.
+	// Limit is the charge in bytes that Alloc does not exceed; only Alloc looks at it.
+	// 0 means none.
 	Limit int
 
 	charged atomic.Int64
@@ -46,7 +46,7 @@ type binding struct {
 func (a *Account) Charged() int { return int(a.charged.Load()) }
 
 func (a *Account) maxFrags() int {
-	if a.MaxFrags == 0 {
+	if a.MaxFrags <= 0 {
 		return MaxFrags
 	}
 	return a.MaxFrags
@@ -54,11 +54,15 @@ func (a *Account) maxFrags() int {
 
 // try charges n bytes unless they exceed the limit.
 func (a *Account) try(n int) bool {
-	if now := a.charged.Add(int64(n)); a.Limit > 0 && now > int64(a.Limit) {
-		a.charged.Add(int64(-n))
-		return false
+	for {
+		now := a.charged.Load()
+		if a.Limit > 0 && now+int64(n) > int64(a.Limit) {
+			return false
+		}
+		if a.charged.CompareAndSwap(now, now+int64(n)) {
+			return true
+		}
 	}
-	return true
 }
 
 // Bind makes a the account that m is built for: it is charged for the bytes of m,
@@ -134,7 +138,7 @@ func (m *Message) Full() bool {
 
 // memory returns a private element of n bytes from the account.
 func (m *Message) memory(op string, n int) (Element, error) {
-	if !m.bound {
+	if !m.bound || m.rest.acct.Memory == nil {
 		return Element{}, fmt.Errorf("%s: the message is bound to no account that has memory: %w", op, syscall.EINVAL)
 	}
 	return m.rest.acct.Memory.Alloc(n)

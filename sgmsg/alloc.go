@@ -20,13 +20,13 @@ const (
 // buffer has any and is this message's alone; so pass 0 to grow whatever is there
 // and Used to leave it as it is.
 //
-// Errors: EINVAL without an account. ENOSPC when another element is needed and the
+// Errors: EINVAL without an account that has memory. ENOSPC when another element is needed and the
 // message is full; what was added so far stays, Len tells how much. ENOMEM when
 // there is no memory or the account's limit is reached; the message is as before.
 func (m *Message) Alloc(total, firstCoalesce int) error {
 	m.mustLive("Alloc")
-	if !m.bound || total > math.MaxInt32 {
-		return fmt.Errorf("alloc: %d bytes, bound to an account: %v: %w", total, m.bound, syscall.EINVAL)
+	if !m.bound || m.rest.acct.Memory == nil || total > math.MaxInt32 {
+		return fmt.Errorf("alloc: %d bytes, bound to an account that has memory: %v: %w", total, m.bound && m.rest.acct.Memory != nil, syscall.EINVAL)
 	}
 	m.settle()
 	acct := m.rest.acct
@@ -89,8 +89,8 @@ func (m *Message) Cursor() (curr, copybreak int) {
 }
 
 // MemCopyFrom copies n bytes of it into what Alloc added and nobody filled yet, in
-// order, and returns how many it copied. Bytes appended, inserted, removed or pulled
-// by anything else end the filling: what is allocated next comes behind them.
+// order, and returns how many it copied. Bytes appended behind them, and Push, Pop and
+// Pull, end the filling: what is allocated next comes behind everything.
 //
 // Errors, with the bytes before them copied: ENOSPC when there is no more room,
 // EFAULT when it has less than n bytes.

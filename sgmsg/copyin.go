@@ -1,5 +1,10 @@
 package sgmsg
 
+import (
+	"fmt"
+	"syscall"
+)
+
 // AppendCopy copies p to the end of the message. Bytes go first into the room
 // behind the last element if its buffer came from Alloc and is private to this
 // message; the rest goes into one new buffer from al with room for at least
@@ -131,9 +136,12 @@ func (m *Message) grewInFront(n int) {
 
 // Reserve appends an element of n bytes from al with headroom free bytes in
 // front for a later Prepend, and returns its memory to be written by the
-// caller before the message is sent. Errors: ENOMEM.
+// caller before the message is sent. Errors: ENOMEM, EINVAL for a negative size.
 func (m *Message) Reserve(al Allocator, headroom, n int) ([]byte, error) {
 	m.mustLive("Reserve")
+	if headroom < 0 || n < 0 {
+		return nil, fmt.Errorf("reserve: %d bytes behind %d: %w", n, headroom, syscall.EINVAL)
+	}
 	m.settle()
 	e, err := al.Alloc(headroom + n)
 	if err != nil {

@@ -318,6 +318,9 @@ func (m *Message) MoveTo(dst *Message) {
 func (m *Message) moveMore(dst *Message) {
 	m.mustLive("MoveTo")
 	dst.mustLive("MoveTo a destination")
+	if dst == m {
+		panic("sgmsg: MoveTo of a message to itself")
+	}
 	if m.borrowed && m.end-m.first == 1 { // one message inside one chunk: the common case
 		e := *m.at(m.first)
 		m.clear()

@@ -62,12 +62,18 @@ func (m *Message) MoveFront(dst *Message, n int) error {
 	if n < 0 || n > m.size || dst == m {
 		return fmt.Errorf("move front: %d bytes of a message of %d: %w", n, m.size, syscall.EINVAL)
 	}
+	m.settle()
+	dst.settle()
 	for n > 0 {
-		k := min(n, int(m.at(m.first).Len))
-		if err := m.Xfer(dst, 0, k); err != nil {
-			return err
+		part := *m.at(m.first)
+		part.Len = uint32(min(n, int(part.Len)))
+		if dst.Full() && !dst.at(dst.end-1).continues(part) {
+			return syscall.ENOSPC
 		}
-		n -= k
+		part.Buf.Retain()
+		m.TrimFront(int(part.Len)) // gives the charge back and keeps the cursor
+		dst.Append(part)
+		n -= int(part.Len)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ package sgmsg
 // new end.
 func (m *Message) Trim(n int) {
 	m.mustLive("Trim")
+	n = max(n, 0)
 	m.setBlank(max(0, m.blank()-max(0, m.size-n)))
 	for m.size > n && m.end > m.first {
 		e := m.at(m.end - 1)

@@ -42,7 +42,7 @@ func (b *Batch) Len() int { return b.n }
 // Bytes returns message i, 0 <= i < Len, header included.
 func (b *Batch) Bytes(i int) []byte {
 	ends := b.ends[:b.n+1] // the check of i, in a form that is inlined
-	return b.b[ends[i]:ends[i+1]]
+	return b.b[ends[i]:ends[i+1]:ends[i+1]]
 }
 
 // Elem returns message i, 0 <= i < Len, as an element. The reference stays with the

@@ -3,6 +3,7 @@
 package strparser_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
@@ -121,6 +122,7 @@ func TestBatchElements(t *testing.T) {
 		Message: func(_ *strparser.Parser, m *sgmsg.Message) { m.MoveTo(&kept) },
 		Batch: func(_ *strparser.Parser, b *strparser.Batch) {
 			for i := range b.Len() {
+				_ = append(b.Bytes(i), '!') // must not write into the next one
 				kept.AppendShared(b.Elem(i))
 			}
 			for _, i := range []int{-1, b.Len()} {
@@ -140,7 +142,7 @@ func TestBatchElements(t *testing.T) {
 	}
 	l.feed(10, make([]byte, 200))
 	p.DataReady()
-	if kept.Len() != 200 || kept.Used() != 1 || kept.Elem(0).Off != 10 {
+	if kept.Len() != 200 || kept.Used() != 1 || kept.Elem(0).Off != 10 || bytes.IndexByte(kept.AppendTo(nil), '!') >= 0 {
 		t.Errorf("%d bytes in %d elements", kept.Len(), kept.Used())
 	}
 	kept.Release()
