@@ -29,7 +29,8 @@ const inlineElements = 4
 //     parsed from, which outlives the delivery.
 //  3. What is appended and continues the last element in its buffer becomes part
 //     of it. Push, Pop and Alloc may leave two neighbours that could be one.
-//  4. state is owned, lent or gone; every operation on a gone message panics.
+//  4. state is owned, lent or gone; every operation on a gone message panics,
+//     but the accessors Len, Used, Full, Lent and Live, and Reset and Reclaim.
 //  5. While the message is bound to an account, rest.charged is what that was
 //     charged for it, at most size, and the last rest.blank bytes were allocated and
 //     not filled yet.

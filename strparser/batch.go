@@ -18,6 +18,8 @@ import (
 //		}
 //	}
 //
+// Not every message that lies whole in a chunk comes in a batch: see Options.Batch.
+//
 // A batch and the bytes of its messages are lent until the callback returns, and not
 // to be written. Whoever keeps a message shares its element:
 //

@@ -160,16 +160,17 @@ func ExampleParser_Process() {
 // Messages that cost next to nothing are handled in batches.
 func ExampleBatch() {
 	arena := sgmsg.NewHeap(64 << 10)
-	sum, batches := 0, 0
+	sum, batched, alone := 0, 0, 0
 	p, err := strparser.New(nil, strparser.Options{
 		Format: strparser.Length{Width: 1},
 		Batch: func(_ *strparser.Parser, b *strparser.Batch) {
-			batches++
+			batched += b.Len()
 			for i := range b.Len() {
 				sum += int(b.Bytes(i)[1])
 			}
 		},
-		Message: func(_ *strparser.Parser, m *sgmsg.Message) { // one that was cut
+		Message: func(_ *strparser.Parser, m *sgmsg.Message) { // cut, or in the last bytes of a chunk
+			alone++
 			sum += int(m.AppendTo(nil)[1])
 		},
 		Lock: noLock, Unlock: noLock,
@@ -185,8 +186,8 @@ func ExampleBatch() {
 			return
 		}
 	}
-	fmt.Println(sum, "in", batches, "batch and the rest alone")
+	fmt.Println(sum, "in", batched, "and", alone, "messages")
 	p.EOF()
 	p.Done()
-	// Output: 103 in 1 batch and the rest alone
+	// Output: 103 in 47 and 4 messages
 }

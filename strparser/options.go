@@ -28,9 +28,12 @@ type Options struct {
 	// the callback does not MoveTo or Take elsewhere is released when it returns.
 	Message func(p *Parser, m *sgmsg.Message)
 
-	// Batch, if not nil, gets the messages that lie whole in a chunk, up to 64 at a
-	// time, when Format is a [Length]. The others come through Message. Pause and
-	// Stop inside it take effect behind the batch: all of it is delivered.
+	// Batch, if not nil and Format is a [Length], gets messages that lie whole in a
+	// chunk, up to 64 at a time. The others come through Message, in their place in
+	// the stream: those that are cut, and whole ones near the end of a chunk, with
+	// less than 8 bytes of it from the length field on. So both handle a message
+	// fully. With any other Format it is never called. Pause and Stop inside it take
+	// effect behind the batch: all of it is delivered.
 	Batch func(p *Parser, b *Batch)
 
 	// MaxMessage is the largest message accepted, in bytes, header included. 0
