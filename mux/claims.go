@@ -22,8 +22,11 @@ func (c *claims) take(cookie uint64) bool {
 	return true
 }
 
-// drop gives a claim up; 0, no socket's, is none.
+// drop gives a claim up; 0, no socket's, is none: most connections have none.
 func (c *claims) drop(cookie uint64) {
+	if cookie == 0 {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.taken, cookie)

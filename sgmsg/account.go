@@ -138,8 +138,15 @@ func (m *Message) Full() bool {
 
 // memory returns a private element of n bytes from the account.
 func (m *Message) memory(op string, n int) (Element, error) {
-	if !m.bound || m.rest.acct.Memory == nil {
-		return Element{}, fmt.Errorf("%s: the message is bound to no account that has memory: %w", op, syscall.EINVAL)
+	if err := m.hasMemory(op); err != nil {
+		return Element{}, err
 	}
 	return m.rest.acct.Memory.Alloc(n)
+}
+
+func (m *Message) hasMemory(op string) error {
+	if !m.bound || m.rest.acct.Memory == nil {
+		return fmt.Errorf("%s: the message is bound to no account that has memory: %w", op, syscall.EINVAL)
+	}
+	return nil
 }

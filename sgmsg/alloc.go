@@ -20,13 +20,17 @@ const (
 // buffer has any and is this message's alone; so pass 0 to grow whatever is there
 // and Used to leave it as it is.
 //
-// Errors: EINVAL without an account that has memory. ENOSPC when another element is needed and the
-// message is full; what was added so far stays, Len tells how much. ENOMEM when
-// there is no memory or the account's limit is reached; the message is as before.
+// Errors: EINVAL without an account that has memory. ENOSPC when another element is
+// needed and the message is full, which 17 of 32 KiB make it; what was added so far
+// stays, Len tells how much. ENOMEM when there is no memory or the account's limit is
+// reached; the message is as before.
 func (m *Message) Alloc(total, firstCoalesce int) error {
 	m.mustLive("Alloc")
-	if !m.bound || m.rest.acct.Memory == nil || total > math.MaxInt32 {
-		return fmt.Errorf("alloc: %d bytes, bound to an account that has memory: %v: %w", total, m.bound && m.rest.acct.Memory != nil, syscall.EINVAL)
+	if err := m.hasMemory("alloc"); err != nil {
+		return err
+	}
+	if total > math.MaxInt32 {
+		return fmt.Errorf("alloc: %d bytes, at most %d: %w", total, math.MaxInt32, syscall.EINVAL)
 	}
 	m.settle()
 	acct := m.rest.acct

@@ -13,10 +13,10 @@
 //	  |  Segments, CopyTo, Head; MoveTo, Clone, Trim, TrimFront; Reader
 //	out
 //
-// No byte is copied on the way, unless AppendCopy, Compact or Prepend say so. A
-// buffer goes back to its arena when the last reference is released, on whatever
-// goroutine that is; nothing is left to the garbage collector, and elements hold
-// no pointers for it to look at.
+// No byte is copied on the way, unless AppendCopy, Compact or Prepend say so, or a
+// message is built (below). A buffer goes back to its arena when the last reference
+// is released, on whatever goroutine that is; nothing is left to the garbage
+// collector, and elements hold no pointers for it to look at.
 //
 // # Who owns
 //

@@ -28,7 +28,7 @@ const inlineElements = 4
 //     borrowed is set: that one rides on the reference of the chunk it was
 //     parsed from, which outlives the delivery.
 //  3. What is appended and continues the last element in its buffer becomes part
-//     of it. Push, Pop and Alloc may leave two neighbours that could be one.
+//     of it. Other operations may leave two neighbours that could be one.
 //  4. state is owned, lent or gone; every operation on a gone message panics,
 //     but the accessors Len, Used, Full, Lent and Live, and Reset and Reclaim.
 //  5. While the message is bound to an account, rest.charged is what that was
@@ -300,8 +300,9 @@ func (m *Message) Reset() int {
 }
 
 // MoveTo appends all of m's elements to dst and moves the references with them;
-// m is gone afterwards, and whom it was built for is charged no longer. Contiguous elements coalesce: many small messages of
-// one chunk become one element with one reference.
+// m is gone afterwards, and whom it was built for is charged no longer. Contiguous
+// elements coalesce: many small messages of one chunk become one element with one
+// reference.
 func (m *Message) MoveTo(dst *Message) {
 	// The common case by far: the next message of the chunk that dst ends with.
 	if m.borrowed && m.end == 1 && m.first == 0 && dst.end > dst.first && dst.state == owned && !dst.borrowed && !dst.bound {

@@ -16,8 +16,8 @@ import (
 
 // Shared reports whether the memory of element i is somebody else's as well, so that
 // this message may not write it: it was received, it is the caller's of Wrap, or
-// another message or element refers to the buffer. That is seen, not noted: an
-// element is private again once all others have released the buffer.
+// another message or element refers to the buffer. That is seen, not noted: memory
+// from an allocator is private again once all others have released the buffer.
 func (m *Message) Shared(i int) bool {
 	m.mustLive("Shared")
 	m.Elem(i) // checks i

@@ -29,11 +29,13 @@ func (m *Message) Xfer(dst *Message, i, n int) error {
 	if dst.Full() && !dst.at(dst.end-1).continues(part) {
 		return syscall.ENOSPC
 	}
-	behind := 0 // bytes of m behind those that move
-	for j := at; j < m.end; j++ {
-		behind += int(m.at(j).Len)
+	if m.blank() > 0 { // those that move may be of them
+		behind := -n // bytes of m behind those that move
+		for j := at; j < m.end; j++ {
+			behind += int(m.at(j).Len)
+		}
+		m.setBlank(m.blank() - max(0, min(n, m.blank()-behind)))
 	}
-	behind -= n
 	if part.Len == e.Len {
 		m.shut(at, 1)
 	} else {
@@ -42,7 +44,6 @@ func (m *Message) Xfer(dst *Message, i, n int) error {
 		e.Len -= uint32(n)
 	}
 	m.size -= n
-	m.setBlank(m.blank() - max(0, min(n, m.blank()-behind)))
 	if m.size == 0 {
 		m.clear()
 	}
@@ -79,8 +80,8 @@ func (m *Message) MoveFront(dst *Message, n int) error {
 }
 
 // XferFull makes dst what m is: its bytes, its account, its cursor. What dst held is
-// released. m is empty afterwards and like a new message; unlike after MoveTo it may
-// be used at once.
+// released. m is empty afterwards and bound to no account; unlike after MoveTo it may
+// be used at once. Each stays lent if it was.
 func (m *Message) XferFull(dst *Message) {
 	m.mustLive("XferFull")
 	dst.mustLive("XferFull to a destination")

@@ -5,6 +5,7 @@ package strparser_test
 import (
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -135,6 +136,53 @@ func BenchmarkDeliver(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// BenchmarkBatch is BenchmarkDeliver by batches, to a callback that looks at the first
+// and the last byte: messages of one size, for which the parser guesses right, and of
+// sizes that change at random.
+func BenchmarkBatch(b *testing.B) {
+	const count = 4096
+	rng := rand.New(rand.NewPCG(1, 64))
+	for _, c := range []struct {
+		name string
+		size func() int
+	}{
+		{"64", func() int { return 64 }},
+		{"16to112", func() int { return 16 + rng.IntN(97) }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			var stream []byte
+			for range count {
+				stream = append(stream, prefixed(1, c.size())...)
+			}
+			r := newReplay(b, stream, 64<<10)
+			sum, alone := 0, 0
+			p, err := strparser.New(r, strparser.Options{
+				Format:  strparser.Length32,
+				Message: func(*strparser.Parser, *sgmsg.Message) { alone++ },
+				Batch: func(_ *strparser.Parser, batch *strparser.Batch) {
+					for i := range batch.Len() {
+						m := batch.Bytes(i)
+						sum += int(m[4]) + int(m[len(m)-1])
+					}
+				},
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for n := 0; n < b.N; n += count {
+				r.rewind()
+				p.DataReady()
+			}
+			b.StopTimer()
+			if st := p.Stats(); st.Messages < uint64(b.N) || p.Stopped() || sum != 0 || alone > b.N/500+count {
+				b.Fatalf("%+v, %v, sum %d, %d alone", st, p.Err(), sum, alone)
+			}
+		})
 	}
 }
 
