@@ -85,8 +85,8 @@ func (m *Mux) adopt(sh *shard, fd int, cookie uint64) (*Psock, error) {
 		p.stream, err = sh.loop.Attach(fd, (*upper)(p))
 		return err
 	})
-	if err == nil && m.opt.OnOpen != nil {
-		m.opt.OnOpen(p)
+	if err == nil {
+		p.stands()
 	}
 	return p, err
 }
@@ -99,6 +99,9 @@ func (m *Mux) enter(sh *shard, open func(*Psock) error) (*Psock, error) {
 	}
 	p := &Psock{mux: m, shard: sh, index: index, resumed: sh.loop.Now()}
 	p.waiter.Wake = p.drained
+	if m.opt.Handshake != nil {
+		p.greeting = &greeting{psock: p}
+	}
 	if m.opt.OrderedReplies {
 		p.order = &order{soft: int64(sh.loop.Options().SendSoft)}
 	}

@@ -40,6 +40,9 @@
 // that package net made; [Psock.Detach] gives it back with the bytes that no message
 // has used. [Mux.Shutdown] and [Mux.Close] end a Mux as they end a server of net/http.
 //
+// Protocols that begin with a greeting or a login have a handler of their own for that,
+// Options.Handshake, until [Psock.Establish].
+//
 // # Who owns a message
 //
 // The message a [Handler] gets is lent: its bytes are valid until the handler returns.

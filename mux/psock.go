@@ -43,6 +43,9 @@ type Psock struct {
 	cause   error
 	dropped int // bytes of an incomplete message
 
+	greeting    *greeting // nil when established
+	established atomic.Bool
+
 	// Messages passed to the workers.
 	bound   *Socket   // FIFO: who gets those of this callback
 	order   *order    // with OrderedReplies, else nil
@@ -127,6 +130,9 @@ func (p *Psock) leave(cause error, drain bool) {
 func message(ps *strparser.Parser, msg *sgmsg.Message) {
 	p := ps.Owner().(*Psock)
 	p.stream.Expect(msg.Len())
+	if p.greeting != nil && p.greet(msg) {
+		return
+	}
 	h := p.mux.handler.Load()
 	if h == nil {
 		p.pass(msg)
@@ -266,12 +272,20 @@ type upper Psock
 
 func (u *upper) Opened(*ring.Stream) {
 	p := (*Psock)(u)
-	if p.mux.opt.OnOpen != nil {
-		p.mux.opt.OnOpen(p)
-	}
+	p.stands()
 	if p.opened != nil {
 		p.opened <- nil
 		p.opened = nil
+	}
+}
+
+// stands is called once, when the connection does. Loop's thread.
+func (p *Psock) stands() {
+	if p.greeting != nil {
+		p.greeting.start()
+	}
+	if p.mux.opt.OnOpen != nil {
+		p.mux.opt.OnOpen(p)
 	}
 }
 
@@ -341,6 +355,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	}
 	p.parser.Stop()
 	sh.loop.StopTimer(&p.retry)
+	p.endGreeting()
 	st := &sh.retired
 	st.Closed++
 	st.Parser.Save(p.parser.Stats())
