@@ -80,8 +80,13 @@ func (m *Mux) place(fn func(*shard) (*Psock, error)) (p *Psock, err error) {
 
 // adopt makes a Psock of a connected descriptor. Loop's thread.
 func (m *Mux) adopt(sh *shard, fd int, cookie uint64) (*Psock, error) {
+	return m.receive(sh, fd, cookie, guest{})
+}
+
+// receive is adopt of a guest, or none.
+func (m *Mux) receive(sh *shard, fd int, cookie uint64, who guest) (*Psock, error) {
 	p, err := m.enter(sh, func(p *Psock) (err error) {
-		p.given = cookie
+		p.given, p.guest = cookie, who
 		p.stream, err = sh.loop.Attach(fd, (*upper)(p))
 		return err
 	})
@@ -237,22 +242,29 @@ func (s *server) close() {
 	})
 }
 
-// accepted places a new connection. Loop's thread.
+// accepted places a new connection, or refuses it. Loop's thread.
 func (s *server) accepted(fd int) {
+	who, ok := s.mux.guests.admit(s.shard.loop, fd)
+	if !ok {
+		s.shard.loop.Discard(fd)
+		return
+	}
 	sh := s.mux.lightest()
 	if sh == s.shard {
-		s.open(sh, fd)
+		s.open(sh, fd, who)
 		return
 	}
 	sh.load.Add(1) // so that a burst is spread before the others have seen it
-	if !sh.loop.Post(func() { sh.load.Add(-1); s.open(sh, fd) }) {
+	if !sh.loop.Post(func() { sh.load.Add(-1); s.open(sh, fd, who) }) {
 		sh.load.Add(-1)
+		s.mux.guests.dismiss(who)
 		s.shard.loop.Discard(fd)
 	}
 }
 
-func (s *server) open(sh *shard, fd int) {
-	if _, err := s.mux.adopt(sh, fd, 0); err != nil {
+func (s *server) open(sh *shard, fd int, who guest) {
+	if _, err := s.mux.receive(sh, fd, 0, who); err != nil {
+		s.mux.guests.dismiss(who)
 		sh.loop.Discard(fd)
 	}
 }

@@ -59,6 +59,12 @@ type Options struct {
 	// HandshakeTimeout is how long a connection may take, from its opening to Establish,
 	// before it is ended at once (ETIMEDOUT); 10 s when zero, for ever when negative.
 	HandshakeTimeout time.Duration
+	// MaxPsocks and MaxPsocksPerPeer bound the connections that come from Serve, all
+	// together and those of one IP address; there is no bound when zero. One beyond them is
+	// closed as soon as it is accepted, and counted (Stats.Refused); those of Dial and Attach
+	// neither count nor are refused. Unix peers have no bound of their own. MaxPsocksPerPeer
+	// costs two system calls for each connection.
+	MaxPsocks, MaxPsocksPerPeer int
 	// OnDecline, if not nil, gets the connections of which Format declined a message
 	// (strparser.ErrDecline) that nothing of had been taken: another protocol on the same
 	// port. It runs in a goroutine of its own, once the messages before have been answered;
@@ -179,6 +185,9 @@ func (o *Options) fill() error {
 		o.FlowCap = 1
 	}
 	if err := o.fillHandshake(); err != nil {
+		return err
+	}
+	if err := o.checkLimits(); err != nil {
 		return err
 	}
 	if o.QueueBytes == 0 {

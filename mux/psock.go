@@ -35,6 +35,7 @@ type Psock struct {
 	index  int
 	place  int    // in shard.psocks
 	given  uint64 // SO_COOKIE of a socket of AttachFD, else 0
+	guest  guest
 
 	parser  strparser.Parser
 	holds   int           // out queues this connection's messages wait for

@@ -122,6 +122,14 @@ func (ln *Listener) abandon() { ln.bury() }
 // Discard closes a descriptor that conn was given and nobody wants.
 func (l *Loop) Discard(fd int) { _ = l.be.CloseFD(fd) }
 
+// RemoteAddr returns the peer's address of a descriptor that conn was given:
+// *net.TCPAddr or *net.UnixAddr; when the peer has gone a *net.UnixAddr without a name.
+// Loop's thread.
+func (l *Loop) RemoteAddr(fd int) net.Addr {
+	_, remote := l.be.Names(fd)
+	return netAddr(remote)
+}
+
 // Dial connects to an address: *net.TCPAddr or *net.UnixAddr. The stream takes
 // messages to send at once; h.Opened is called when it is connected, h.Closed
 // with the error when it could not be (ECONNREFUSED, ETIMEDOUT by the

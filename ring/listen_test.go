@@ -163,6 +163,24 @@ func TestAcceptThatComesTooLate(t *testing.T) {
 	}
 }
 
+func TestRemoteAddrOfAnAcceptedDescriptor(t *testing.T) {
+	b := newBed(t, small())
+	sv := b.listen()
+	var addr net.Addr
+	sv.conn = func(fd int) {
+		addr = b.l.RemoteAddr(fd)
+		b.l.Discard(fd)
+		if gone := b.l.RemoteAddr(fd); gone.String() != "" {
+			t.Errorf("of a closed descriptor: %v", gone)
+		}
+	}
+	b.dial(1)
+	b.until("it is accepted", func() bool { return len(sv.fds) == 1 })
+	if a, ok := addr.(*net.TCPAddr); !ok || a.IP.String() != "10.0.0.1" || a.Port == 0 {
+		t.Errorf("RemoteAddr: %v, want a port of 10.0.0.1", addr)
+	}
+}
+
 // The listener may be closed by what it calls, also in its last event.
 func TestListenerClosedByItsConnection(t *testing.T) {
 	for name, faults := range map[string][]ringtest.Fault{"in flight": nil, "in its last event": {ringtest.EndAccept}} {
