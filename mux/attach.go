@@ -107,6 +107,9 @@ func (m *Mux) enter(sh *shard, open func(*Psock) error) (*Psock, error) {
 	if m.opt.Handshake != nil {
 		p.greeting = &greeting{psock: p}
 	}
+	if m.opt.IdleTimeout > 0 {
+		p.idle = &idleTimer{psock: p}
+	}
 	if m.opt.OrderedReplies {
 		p.order = &order{soft: int64(sh.loop.Options().SendSoft)}
 	}

@@ -59,6 +59,12 @@ type Options struct {
 	// HandshakeTimeout is how long a connection may take, from its opening to Establish,
 	// before it is ended at once (ETIMEDOUT); 10 s when zero, for ever when negative.
 	HandshakeTimeout time.Duration
+	// IdleTimeout, if not zero, drains a connection (OnClose: ETIMEDOUT) that for so long has
+	// completed no message and taken none of our bytes, while none of its messages was with
+	// workers, nothing was queued for it, and it was not made to wait. It is found within
+	// a quarter of the time more. What a handler has taken with Take does not count, nor do
+	// pieces of a message.
+	IdleTimeout time.Duration
 	// MaxPsocks and MaxPsocksPerPeer bound the connections that come from Serve, all
 	// together and those of one IP address; there is no bound when zero. One beyond them is
 	// closed as soon as it is accepted, and counted (Stats.Refused); those of Dial and Attach
@@ -188,6 +194,9 @@ func (o *Options) fill() error {
 		return err
 	}
 	if err := o.checkLimits(); err != nil {
+		return err
+	}
+	if err := o.checkIdle(); err != nil {
 		return err
 	}
 	if o.QueueBytes == 0 {

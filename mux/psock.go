@@ -46,6 +46,7 @@ type Psock struct {
 
 	greeting    *greeting // nil when established
 	established atomic.Bool
+	idle        *idleTimer // nil without Options.IdleTimeout
 
 	// Messages passed to the workers.
 	bound   *Socket   // FIFO: who gets those of this callback
@@ -285,6 +286,9 @@ func (p *Psock) stands() {
 	if p.greeting != nil {
 		p.greeting.start()
 	}
+	if p.idle != nil {
+		p.idle.start()
+	}
 	if p.mux.opt.OnOpen != nil {
 		p.mux.opt.OnOpen(p)
 	}
@@ -357,6 +361,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	p.parser.Stop()
 	sh.loop.StopTimer(&p.retry)
 	p.endGreeting()
+	p.stopIdle()
 	st := &sh.retired
 	st.Closed++
 	st.Parser.Save(p.parser.Stats())

@@ -32,7 +32,9 @@ type ending struct {
 func theLives(t *testing.T, o Options, tell func(w *lives)) {
 	t.Helper()
 	ringtest.Seeds(t, 20, ringtest.Options{}, func(t *testing.T, s *ringtest.Sim) {
-		l, err := ring.NewWith(s.Open, simRing())
+		ro := simRing()
+		ro.Linger = time.Millisecond
+		l, err := ring.NewWith(s.Open, ro)
 		if err != nil {
 			t.Fatal(err)
 		}
