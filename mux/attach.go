@@ -182,10 +182,13 @@ type server struct {
 	shard *shard
 	acc   *ring.Listener // loop's thread
 	done  chan error
+
+	retired bool          // under Mux.mu: no connection is to be accepted any more
+	ended   chan struct{} // closed when none will come
 }
 
 // Serve accepts connections from ln, a *net.TCPListener or *net.UnixListener,
-// until Shutdown or Close, and then returns ErrClosed. It takes ln over and
+// until Shutdown, Retire or Close, and then returns ErrClosed. It takes ln over and
 // closes it before it returns. Connections go to the loop that has the fewest.
 // On a loop's thread it returns EDEADLK.
 func (m *Mux) Serve(ln net.Listener) error {
@@ -201,7 +204,7 @@ func (m *Mux) Serve(ln net.Listener) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	s := &server{mux: m, ln: ln, shard: m.shards[0], done: make(chan error, 1)}
+	s := &server{mux: m, ln: ln, shard: m.shards[0], done: make(chan error, 1), ended: make(chan struct{})}
 	m.mu.Lock()
 	if m.state != running {
 		m.mu.Unlock()
@@ -214,6 +217,7 @@ func (m *Mux) Serve(ln net.Listener) error {
 		m.mu.Lock()
 		delete(m.servers, s)
 		m.mu.Unlock()
+		close(s.ended)
 	}()
 	if e := s.shard.loop.Do(func() {
 		s.acc, err = s.shard.loop.Listen(fd, s.accepted, func(cause error) { s.done <- cause })
@@ -225,7 +229,7 @@ func (m *Mux) Serve(ln net.Listener) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	m.mu.Lock()
-	late := m.state != running
+	late := m.state != running || s.retired
 	m.mu.Unlock()
 	if late {
 		s.close()
