@@ -51,6 +51,7 @@ type Mux struct {
 	handler atomic.Pointer[Handler]
 	steer   *steer
 	tx      *transmit
+	guests  guests
 	sent    struct{ messages, bytes atomic.Uint64 } // not by a loop
 
 	mu         sync.Mutex
@@ -95,6 +96,7 @@ func New(o Options) (*Mux, error) {
 		return nil, err
 	}
 	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, idle: make(chan struct{}, 1)}
+	m.guests.max, m.guests.perPeer = o.MaxPsocks, o.MaxPsocksPerPeer
 	var err error
 	m.profile, err = strparser.NewProfile(strparser.Options{
 		Format:          o.Format,
@@ -224,8 +226,11 @@ func (m *Mux) dismiss(index int) {
 	}
 }
 
-// forget lets the socket of p be attached again: it is closed or given away.
+// forget lets the socket of p be attached again, and another guest come: it is closed or
+// given away.
 func (m *Mux) forget(p *Psock) {
+	m.guests.dismiss(p.guest)
+	p.guest = guest{}
 	claimed.drop(p.given)
 	p.given = 0 // it may come again before we are told that p has ended
 }

@@ -35,6 +35,7 @@ type Psock struct {
 	index  int
 	place  int    // in shard.psocks
 	given  uint64 // SO_COOKIE of a socket of AttachFD, else 0
+	guest  guest
 
 	parser  strparser.Parser
 	holds   int           // out queues this connection's messages wait for
@@ -43,7 +44,11 @@ type Psock struct {
 	cause   error
 	dropped int // bytes of an incomplete message
 
-	sending *sending // nil when no socket may send on it
+	shared      bool      // sockets may send on it
+	sending     *sending  // when they can
+	greeting    *greeting // nil when established
+	established atomic.Bool
+	idle        *idleTimer // nil without Options.IdleTimeout
 
 	// Messages passed to the workers.
 	bound   *Socket   // FIFO: who gets those of this callback
@@ -144,6 +149,9 @@ func (p *Psock) leaves(cause error) {
 func message(ps *strparser.Parser, msg *sgmsg.Message) {
 	p := ps.Owner().(*Psock)
 	p.stream.Expect(msg.Len())
+	if p.greeting != nil && p.greet(msg) {
+		return
+	}
 	h := p.mux.handler.Load()
 	if h == nil {
 		p.pass(msg)
@@ -283,15 +291,28 @@ type upper Psock
 
 func (u *upper) Opened(*ring.Stream) {
 	p := (*Psock)(u)
-	if p.mux.opt.OnOpen != nil {
-		p.mux.opt.OnOpen(p)
-	}
-	p.state.CompareAndSwap(uint32(Connecting), uint32(Open))
-	p.offer()
+	p.stands()
 	if p.opened != nil {
 		p.opened <- nil
 		p.opened = nil
 	}
+}
+
+// stands is called once, when the connection does. Loop's thread.
+func (p *Psock) stands() {
+	state := Open
+	if p.greeting != nil {
+		state = Greeting
+		p.greeting.start()
+	}
+	p.state.Store(uint32(state))
+	if p.idle != nil {
+		p.idle.start()
+	}
+	if p.mux.opt.OnOpen != nil {
+		p.mux.opt.OnOpen(p)
+	}
+	p.offer()
 }
 
 func (u *upper) DataReady(*ring.Stream) (holds bool) {
@@ -362,6 +383,8 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	p.state.Store(uint32(Ended))
 	p.parser.Stop()
 	sh.loop.StopTimer(&p.retry)
+	p.endGreeting()
+	p.stopIdle()
 	st := &sh.retired
 	st.Closed++
 	st.Parser.Save(p.parser.Stats())

@@ -6,6 +6,8 @@ type PsockState uint8
 const (
 	// Connecting: Dial is at it.
 	Connecting PsockState = iota
+	// Greeting: it stands, and Options.Handshake gets its messages.
+	Greeting
 	// Open: it receives and sends.
 	Open
 	// Leaving: it is ending. Nothing more is received; what is queued may still be sent.
@@ -15,7 +17,7 @@ const (
 )
 
 func (s PsockState) String() string {
-	return [...]string{"connecting", "open", "leaving", "ended"}[s]
+	return [...]string{"connecting", "greeting", "open", "leaving", "ended"}[s]
 }
 
 // State returns where the connection is in its life. Only Open takes messages of

@@ -113,9 +113,9 @@ func newTransmit(m *Mux) *transmit {
 	return tx
 }
 
-// offer lets sockets send on p, which stands. Loop's thread.
+// offer lets sockets send on p, once it stands and is established. Loop's thread.
 func (p *Psock) offer() {
-	if p.leaving {
+	if !p.shared || p.leaving || p.greeting != nil || p.sending != nil {
 		return
 	}
 	k := &sending{psock: p}
