@@ -39,6 +39,8 @@
 // Connections come from [Mux.Serve], [Mux.Dial] and [Mux.Attach], which takes over one
 // that package net made; [Psock.Detach] gives it back with the bytes that no message
 // has used. [Mux.Shutdown] and [Mux.Close] end a Mux as they end a server of net/http.
+// A [Pool] keeps a number of connections to equal servers up: one that fails is made again,
+// after a delay that grows with each failure in a row.
 //
 // # Who owns a message
 //

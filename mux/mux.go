@@ -55,6 +55,8 @@ type Mux struct {
 	mu         sync.Mutex
 	state      muxState
 	servers    map[*server]struct{}
+	pools      map[*Pool]struct{}
+	pooled     int    // connections of all pools so far, for their turns on the loops
 	index      []bool // psock indices in use; a new one gets the lowest free
 	lowest     int    // no index below it is free
 	open       int    // psocks not yet closed
@@ -94,7 +96,7 @@ func New(o Options) (*Mux, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, idle: make(chan struct{}, 1)}
+	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, pools: map[*Pool]struct{}{}, idle: make(chan struct{}, 1)}
 	var err error
 	m.profile, err = strparser.NewProfile(strparser.Options{
 		Format:          o.Format,

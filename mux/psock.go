@@ -61,6 +61,7 @@ type Psock struct {
 	dead      atomic.Bool
 	waiter    ring.Waiter // for our own out queue
 	opened    chan error  // Dial waits on it
+	pooled    *poolConn   // whose connection it is
 	retry     ring.Timer  // of a parser that got no memory
 	value     atomic.Value
 }
@@ -273,6 +274,9 @@ func (u *upper) Opened(*ring.Stream) {
 		p.opened <- nil
 		p.opened = nil
 	}
+	if p.pooled != nil {
+		p.pooled.opened()
+	}
 }
 
 func (u *upper) DataReady(*ring.Stream) (holds bool) {
@@ -368,8 +372,11 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		opened <- err
 		return
 	}
-	if p.mux.opt.OnClose != nil {
+	if p.mux.opt.OnClose != nil && (p.pooled == nil || p.pooled.state == ConnUp) {
 		p.mux.opt.OnClose(p, err)
 	}
 	p.mux.dismiss(p.index)
+	if p.pooled != nil {
+		p.pooled.ended(p.cause)
+	}
 }
