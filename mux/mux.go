@@ -56,10 +56,9 @@ type Mux struct {
 	state      muxState
 	servers    map[*server]struct{}
 	pools      map[*Pool]struct{}
-	pooled     int    // connections of all pools so far, for their turns on the loops
-	index      []bool // psock indices in use; a new one gets the lowest free
-	lowest     int    // no index below it is free
-	open       int    // psocks not yet closed
+	pooled     int     // connections of all pools so far, for their turns on the loops
+	indices    indices // of psocks
+	open       int     // psocks not yet closed
 	idle       chan struct{}
 	workers    int
 	lostDirect atomic.Uint64 // messages that were never queued
@@ -208,24 +207,14 @@ func (m *Mux) admit() (int, error) {
 		}
 	}
 	m.open++
-	i := m.lowest
-	for i < len(m.index) && m.index[i] {
-		i++
-	}
-	if i == len(m.index) {
-		m.index = append(m.index, false)
-	}
-	m.index[i] = true
-	m.lowest = i + 1
-	return i, nil
+	return m.indices.take(), nil
 }
 
 // dismiss counts a connection out.
 func (m *Mux) dismiss(index int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.index[index] = false
-	m.lowest = min(m.lowest, index)
+	m.indices.free(index)
 	m.open--
 	if m.open == 0 {
 		select {
