@@ -57,6 +57,8 @@ type Mux struct {
 	mu         sync.Mutex
 	state      muxState
 	servers    map[*server]struct{}
+	pools      map[*Pool]struct{}
+	pooled     int     // connections of all pools so far, for their turns on the loops
 	indices    indices // of psocks
 	open       int     // psocks not yet closed
 	idle       chan struct{}
@@ -95,7 +97,7 @@ func New(o Options) (*Mux, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, idle: make(chan struct{}, 1)}
+	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, pools: map[*Pool]struct{}{}, idle: make(chan struct{}, 1)}
 	m.guests.max, m.guests.perPeer = o.MaxPsocks, o.MaxPsocksPerPeer
 	var err error
 	m.profile, err = strparser.NewProfile(strparser.Options{

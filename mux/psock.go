@@ -70,6 +70,7 @@ type Psock struct {
 	err       atomic.Pointer[error]
 	waiter    ring.Waiter // for our own out queue
 	opened    chan error  // Dial waits on it
+	pooled    *poolConn   // whose connection it is
 	retry     ring.Timer  // of a parser that got no memory
 	value     atomic.Value
 }
@@ -296,6 +297,9 @@ func (u *upper) Opened(*ring.Stream) {
 		p.opened <- nil
 		p.opened = nil
 	}
+	if p.pooled != nil {
+		p.pooled.opened()
+	}
 }
 
 // stands is called once, when the connection does. Loop's thread.
@@ -413,8 +417,11 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		opened <- err
 		return
 	}
-	if p.mux.opt.OnClose != nil {
+	if p.mux.opt.OnClose != nil && (p.pooled == nil || p.pooled.state == ConnUp) {
 		p.mux.opt.OnClose(p, err)
 	}
 	p.mux.dismiss(p.index)
+	if p.pooled != nil {
+		p.pooled.ended(p.cause)
+	}
 }

@@ -63,6 +63,10 @@ func (m *Mux) stopServing(st muxState) {
 	for s := range m.servers {
 		s.close()
 	}
+	for c := range m.pools {
+		c.stop()
+	}
+	clear(m.pools)
 	m.mu.Unlock()
 }
 

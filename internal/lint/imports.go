@@ -32,7 +32,7 @@ var layers = []layer{
 	{dir: "sgmsg/...", packages: []string{"internal/invariants"}},
 	{dir: "strparser/...", packages: []string{"sgmsg", "internal/invariants"}},
 	{dir: "strparser/cbpf", packages: []string{"strparser", "sgmsg", "internal/invariants"}, external: []string{"golang.org/x/net/bpf"}},
-	{dir: "strparser/formats", packages: []string{"strparser"}},
+	{dir: "strparser/formats", packages: []string{"strparser", "sgmsg"}},
 	{dir: "strparser/internal/feed", packages: []string{"strparser", "sgmsg"}},
 	{dir: "affinity/...", packages: []string{"internal/uapi", "internal/invariants"},
 		external: []string{xsys, "github.com/klauspost/cpuid/..."}},
