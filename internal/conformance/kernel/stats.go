@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/kcm-go/kcm/internal/conformance"
 )
 
 // muxStats is a multiplexor as /proc/net/kcm shows it.
@@ -15,7 +17,7 @@ type muxStats struct {
 // figures tells counters of messages and bytes: rx msgs, rx bytes, tx msgs, tx bytes.
 func figures(f []string, brief bool) string {
 	if brief {
-		return join(nonzero("rx", f[0]), nonzero("tx", f[2]))
+		return conformance.Join(nonzero("rx", f[0]), nonzero("tx", f[2]))
 	}
 	var rx, tx string
 	if f[0] != "0" || f[1] != "0" {
@@ -24,18 +26,7 @@ func figures(f []string, brief bool) string {
 	if f[2] != "0" || f[3] != "0" {
 		tx = "tx " + f[2] + "/" + f[3]
 	}
-	return join(rx, tx)
-}
-
-// join joins the parts that are not empty.
-func join(parts ...string) string {
-	var some []string
-	for _, p := range parts {
-		if p != "" {
-			some = append(some, p)
-		}
-	}
-	return strings.Join(some, " ")
+	return conformance.Join(rx, tx)
 }
 
 // nonzero returns "name value", nothing if the value is 0.
@@ -66,17 +57,17 @@ func parseMuxes(text string, brief bool) ([]muxStats, error) {
 				return nil, fmt.Errorf("/proc/net/kcm: %q", line)
 			}
 			muxes = append(muxes, muxStats{
-				total: join("sockets", strings.TrimRight(f[10], ","), "conns", f[12], figures(f[1:5], brief)),
+				total: conformance.Join("sockets", strings.TrimRight(f[10], ","), "conns", f[12], figures(f[1:5], brief)),
 			})
 		case !indexed || len(muxes) == 0:
 			return nil, fmt.Errorf("/proc/net/kcm: %q", line)
 		case name == "kcm":
 			m := &muxes[len(muxes)-1]
-			m.sockets = append(m.sockets, "["+join(index, figures(f[1:5], brief), nonzero("queue", f[5]),
+			m.sockets = append(m.sockets, "["+conformance.Join(index, figures(f[1:5], brief), nonzero("queue", f[5]),
 				nonzero("unsent", f[7]), strings.Join(f[9:], " "))+"]")
 		case name == "psock":
 			m := &muxes[len(muxes)-1]
-			m.conns = append(m.conns, "["+join(index, figures(f[1:5], brief), strings.Join(f[9:], " "))+"]")
+			m.conns = append(m.conns, "["+conformance.Join(index, figures(f[1:5], brief), strings.Join(f[9:], " "))+"]")
 		default:
 			return nil, fmt.Errorf("/proc/net/kcm: %q", line)
 		}
@@ -122,7 +113,7 @@ func parseTotals(text string, brief bool) (mux, conns string, err error) {
 			if _, err := strconv.ParseUint(f[i+4], 10, 64); err != nil {
 				return "", fmt.Errorf("/proc/net/kcm_stats: %w", err)
 			}
-			out = join(out, nonzero(name, f[i+4]))
+			out = conformance.Join(out, nonzero(name, f[i+4]))
 		}
 		return out, nil
 	}
