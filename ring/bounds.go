@@ -7,8 +7,8 @@ import "github.com/kcm-go/kcm/sgmsg"
 // goroutines know the stream. It costs 8 bytes for each message that waits.
 func (s *Stream) KeepBoundaries() { s.bounded = true }
 
-// Unsent calls fn for each message the kernel did not accept as a whole, in the order
-// of the stream, with its bytes that were not accepted. They are lent for the call
+// Unsent calls fn for each message the kernel did not accept as a whole, but for one with a
+// ticket, in the order of the stream, with its bytes that were not accepted. They are lent for the call
 // unless fn moves them. It works inside Handler.Closed, after KeepBoundaries.
 func (s *Stream) Unsent(fn func(part *sgmsg.Message)) {
 	at, off := s.written, 0
@@ -16,6 +16,10 @@ func (s *Stream) Unsent(fn func(part *sgmsg.Message)) {
 		n := int(end - at)
 		at = end
 		var part sgmsg.Message
+		if s.ticketed && s.box.Load().ticket.end == end {
+			off += n
+			continue // its sender knows
+		}
 		if s.out.Clone(&part, off, n) == nil { // the bounds are inside
 			fn(&part)
 			part.Reset()

@@ -64,6 +64,18 @@ func (s *Stream) Detach(fn func(fd int, rest *sgmsg.Message, err error)) {
 	s.proceed()
 }
 
+// DetachNow is Detach that does not wait for what is queued: what the kernel has not
+// accepted is in the rest of Handler.Closed, and so its peer may have got a part of a message.
+// A stream that Detach was called on is given to the first.
+func (s *Stream) DetachNow(fn func(fd int, rest *sgmsg.Message, err error)) {
+	if s.state != open_ || s.detach != nil {
+		fn(-1, nil, ErrClosed)
+		return
+	}
+	s.detach, s.rush = fn, true
+	s.end(nil)
+}
+
 // end starts the closing: no callback but Closed comes after it, and that comes
 // when the last operation in flight has ended.
 func (s *Stream) end(cause error) {
@@ -71,7 +83,7 @@ func (s *Stream) end(cause error) {
 		return
 	}
 	l := s.loop
-	if s.detach != nil && (cause != nil || !s.sealed || s.out.Len() > 0) { // ended before it could be given away
+	if s.detach != nil && (cause != nil || !s.rush && (!s.sealed || s.out.Len() > 0)) { // ended before it could be given away
 		fn := s.detach
 		s.detach = nil
 		if cause == nil {
@@ -130,6 +142,7 @@ func (s *Stream) bury() {
 	l.dismiss(s.id)
 	l.stats.Closed++
 	s.wakeWaiters()
+	s.settleLast()
 	if fn := s.detach; fn != nil {
 		fn(fd, &s.unread, err)
 	}

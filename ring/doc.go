@@ -26,7 +26,8 @@
 //
 // Other goroutines send with [Stream.Push]. When nothing waits to be sent it writes to
 // the socket itself, without the loop; else it leaves the message in a box, whose
-// content joins the out queue in step 1 of the next turn.
+// content joins the out queue in step 1 of the next turn. [Stream.PushTicket] tells besides
+// when the kernel has accepted the message.
 //
 //	goroutine -> Push -+-> kernel
 //	                   +-> box -> out queue -> kernel

@@ -67,6 +67,7 @@ type box struct {
 	ends   []int // lengths of the queue's messages, with Stream.bounded
 	closed bool  // takes nothing any more
 	fate   error // for the stream to end with
+	ticket ticketed
 
 	task   Task
 	vector [backend.WriteElements]sgmsg.Element // the guest's
@@ -103,28 +104,43 @@ func (s *Stream) openBox() *box {
 // the socket ends the stream; what was not accepted is in the rest of
 // Handler.Closed.
 func (s *Stream) Push(m *sgmsg.Message) error {
+	_, err := s.push(m, nil)
+	return err
+}
+
+// push is Push, with a ticket or without. whole: the kernel has accepted all of the
+// message.
+func (s *Stream) push(m *sgmsg.Message, t *Ticket) (whole bool, err error) {
 	b := s.openBox()
 	n := m.Len()
 	b.mu.Lock()
 	switch {
 	case b.closed:
 		b.mu.Unlock()
-		return ErrClosed
+		return false, ErrClosed
 	case n == 0:
 		b.mu.Unlock()
 		m.Release()
-		return nil
+		return true, nil
+	case t != nil && b.ticket.t.Load() != nil:
+		b.mu.Unlock()
+		return false, errTicketOut
 	case int(b.bytes.Load()+b.behind.Load())+n > s.loop.opt.SendHard:
 		b.closed, b.fate = true, errTooMuchQueued
 		b.mu.Unlock()
 		s.summon(b)
-		return errTooMuchQueued
+		return false, errTooMuchQueued
 	case b.bytes.Load() == 0 && b.door.CompareAndSwap(doorFree, doorGuest):
+		if t != nil {
+			b.ticket.take(t, inHand, n, 0)
+		}
 		b.mu.Unlock()
-		s.visit(b, m)
-		return nil
+		return s.visit(b, m, t != nil), nil
 	}
 	m.MoveTo(&b.queue)
+	if t != nil {
+		b.ticket.take(t, inQueue, n, b.queue.Len())
+	}
 	if s.bounded {
 		b.ends = append(b.ends, n)
 	}
@@ -134,7 +150,7 @@ func (s *Stream) Push(m *sgmsg.Message) error {
 	if !leaving {
 		s.summon(b)
 	}
-	return nil
+	return false, nil
 }
 
 // Pushed returns the bytes that Push has left for the loop and the loop has not yet
@@ -165,8 +181,9 @@ func (s *Stream) Crowded() bool {
 // tellBehind makes the length of the out queue known to the others.
 func (s *Stream) tellBehind() { s.box.Load().behind.Store(int64(s.out.Len())) }
 
-// visit writes the message as a guest, and leaves.
-func (s *Stream) visit(b *box, m *sgmsg.Message) {
+// visit writes the message as a guest, and leaves. It reports whether the kernel has
+// accepted all of it.
+func (s *Stream) visit(b *box, m *sgmsg.Message, ticket bool) (whole bool) {
 	errno := s.write(b, m)
 	b.mu.Lock()
 	if errno != 0 && errno != syscall.EAGAIN && errno != syscall.EINTR {
@@ -174,10 +191,13 @@ func (s *Stream) visit(b *box, m *sgmsg.Message) {
 		b.fate = fmt.Errorf("send: %w", errno)
 	}
 	n := m.Len()
+	if ticket {
+		b.ticket.leave(n)
+	}
 	if n == 0 && b.bytes.Load() == 0 && b.door.CompareAndSwap(doorGuest, doorFree) {
 		b.mu.Unlock()
 		m.Release()
-		return
+		return true
 	}
 	if n > 0 {
 		m.MoveTo(&b.left)
@@ -188,6 +208,7 @@ func (s *Stream) visit(b *box, m *sgmsg.Message) {
 	b.door.Store(doorLoop)
 	b.mu.Unlock()
 	s.summon(b)
+	return n == 0
 }
 
 // write writes what it can of the message and takes it off.
@@ -280,7 +301,9 @@ func (s *Stream) gather() bool {
 	}
 	if b.bytes.Load() > 0 {
 		s.shared = true
+		s.ticketed = s.ticketed || b.ticket.t.Load() != nil
 		if n := b.left.Len(); n > 0 {
+			b.ticket.gatherLeft(s.written + uint64(n))
 			if s.bounded {
 				s.bounds.putFront(n, s.written)
 			}
@@ -292,6 +315,7 @@ func (s *Stream) gather() bool {
 			b.left.Reset()
 		}
 		if b.queue.Len() > 0 {
+			b.ticket.gatherQueue(s.written + uint64(s.out.Len()))
 			if s.bounded {
 				s.bounds.insert(b.ends, s.written, s.out.Len())
 				b.ends = b.ends[:0]

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -74,7 +75,20 @@ type crowd struct {
 	ends   []int     // of the messages unsent, counted in the stream
 	unsent []byte
 
+	tickets []*fare // of the messages that had one
+	out     *fare   // not settled
+	inHand  int     // PushTickets that have not returned
+
 	detaching, given bool
+}
+
+// fare is what a ticket told about its message.
+type fare struct {
+	sender       int
+	seq          uint32
+	accepted     int // -1: not told
+	wire         int // bytes accepted by the back end when it told
+	beforeReturn bool
 }
 
 type network struct {
@@ -123,13 +137,22 @@ func (c *crowd) give(sender int) {
 		return
 	}
 	send := c.s.Push
-	if sender == 0 {
+	switch {
+	case sender == 0:
 		send = c.s.Send
+	case c.n.rng.IntN(3) == 0:
+		send = func(m *sgmsg.Message) error { return c.pushTicket(m, sender) }
 	}
 	c.inside[sender] = true
 	c.next[sender]++
 	err := send(m)
 	c.inside[sender] = false
+	if errors.Is(err, syscall.EBUSY) {
+		c.next[sender]--
+		m.Release()
+		c.n.totals["busy"]++
+		return
+	}
 	if err == nil {
 		c.n.totals["sent"]++
 		return
@@ -140,6 +163,88 @@ func (c *crowd) give(sender int) {
 		c.t.Fatalf("stream %d: send by %d: %v", c.id, sender, err)
 	}
 	c.n.totals["refused"]++
+}
+
+// pushTicket is Push with a ticket.
+func (c *crowd) pushTicket(m *sgmsg.Message, sender int) error {
+	f := &fare{sender: sender, seq: c.next[sender] - 1, accepted: -1}
+	size, busy := m.Len(), c.out != nil || c.inHand > 0
+	c.inHand++
+	defer func() { c.inHand-- }()
+	returned := false
+	told := func(n int) {
+		if f.accepted >= 0 {
+			c.t.Fatalf("stream %d: a ticket is settled twice", c.id)
+		}
+		f.accepted, f.wire = n, len(c.n.w.accepted[c.fd])
+		f.beforeReturn = !returned
+		if c.out == f {
+			c.out = nil
+		}
+	}
+	whole, err := c.s.PushTicket(m, &Ticket{Settled: told})
+	returned = true
+	switch {
+	case err != nil:
+		if f.accepted >= 0 {
+			c.t.Fatalf("stream %d: a ticket of a message refused (%v) is settled", c.id, err)
+		}
+		if errors.Is(err, syscall.EBUSY) && !busy {
+			c.t.Fatalf("stream %d: %v, without a ticket out", c.id, err)
+		}
+		return err
+	case whole && f.accepted >= 0:
+		c.t.Fatalf("stream %d: the ticket of a message accepted at once is settled", c.id)
+	case whole:
+		told(size)
+		c.n.totals["ticket at once"]++
+	case f.accepted < 0:
+		c.out = f
+	}
+	c.tickets = append(c.tickets, f)
+	return nil
+}
+
+// checkTickets holds what tickets told against what the back end accepted: bytes up to wire
+// of all, whose messages end at ends.
+func (c *crowd) checkTickets(all []byte, ends []int, wire int) {
+	type id struct {
+		sender int
+		seq    uint32
+	}
+	where := map[id][2]int{}
+	at := 0
+	for _, end := range ends {
+		where[id{int(all[at]), binary.BigEndian.Uint32(all[at+1:])}] = [2]int{at, end}
+		at = end
+	}
+	for _, f := range c.tickets {
+		w := where[id{f.sender, f.seq}]
+		n := min(max(wire-w[0], 0), w[1]-w[0])
+		if f.accepted != n {
+			c.t.Fatalf("stream %d: message %d by %d: %d of its %d bytes were accepted, its ticket said %d", c.id, f.seq, f.sender, n, w[1]-w[0], f.accepted)
+		}
+		switch {
+		case n == w[1]-w[0] && f.wire < w[1]:
+			c.t.Fatalf("stream %d: message %d by %d was settled before it was accepted", c.id, f.seq, f.sender)
+		case n < w[1]-w[0]:
+			c.n.totals["ticket cut"]++
+		case f.beforeReturn:
+			c.n.totals["ticket before return"]++
+		default:
+			c.n.totals["ticket later"]++
+		}
+	}
+}
+
+// ticketed reports whether the message that starts with p had a ticket.
+func (c *crowd) ticketed(p []byte) bool {
+	for _, f := range c.tickets {
+		if f.sender == int(p[0]) && f.seq == binary.BigEndian.Uint32(p[1:]) {
+			return true
+		}
+	}
+	return false
 }
 
 // messages holds p against what was sent: whole messages, those of each sender in
@@ -174,8 +279,8 @@ func (c *crowd) closed(s *Stream) {
 		c.unsent = part.AppendTo(c.unsent)
 		c.ends = append(c.ends, len(c.wire)+len(c.unsent))
 	})
-	if len(c.unsent) != c.rest {
-		c.t.Fatalf("stream %d: rest of %d bytes, %d unsent", c.id, c.rest, len(c.unsent))
+	if len(c.unsent)+s.Ticketed() != c.rest {
+		c.t.Fatalf("stream %d: rest of %d bytes, %d unsent, %d with a ticket", c.id, c.rest, len(c.unsent), s.Ticketed())
 	}
 	if w := int(s.Written()); w != len(c.wire) {
 		c.t.Fatalf("stream %d: Written %d, the back end accepted %d", c.id, w, len(c.wire))
@@ -183,22 +288,29 @@ func (c *crowd) closed(s *Stream) {
 	if n := s.Pushed(); n != 0 {
 		c.t.Fatalf("stream %d: %d bytes in the box of a closed stream", c.id, n)
 	}
-	seen, ends := c.messages(append(bytes.Clone(c.wire), c.unsent...))
+	all := s.out.AppendTo(bytes.Clone(c.wire))
+	seen, ends := c.messages(all)
 	if seen != c.next {
 		c.t.Fatalf("stream %d: %d messages in the stream and unsent, %d sent", c.id, seen, c.next)
 	}
-	for len(ends) > 0 && ends[0] <= len(c.wire) {
-		ends = ends[1:]
+	if c.out != nil {
+		c.t.Fatalf("stream %d: a ticket is not settled", c.id)
 	}
-	if len(ends) != len(c.ends) {
-		c.t.Fatalf("stream %d: %d messages unsent, want %d", c.id, len(c.ends), len(ends))
-	}
-	for i := range ends {
-		if ends[i] != c.ends[i] {
-			c.t.Fatalf("stream %d: unsent message %d ends at %d, want %d", c.id, i, c.ends[i], ends[i])
+	c.checkTickets(all, ends, len(c.wire))
+	var unsent []byte // what Unsent should have told, and where its messages end
+	var want []int
+	at := 0
+	for _, end := range ends {
+		if end > len(c.wire) && !c.ticketed(all[at:]) {
+			unsent = append(unsent, all[max(at, len(c.wire)):end]...)
+			want = append(want, len(c.wire)+len(unsent))
 		}
+		at = end
 	}
-	c.n.totals["unsent"] += len(ends)
+	if !bytes.Equal(unsent, c.unsent) || !slices.Equal(want, c.ends) {
+		c.t.Fatalf("stream %d: %d bytes unsent in messages that end at %v, want %d at %v", c.id, len(c.unsent), c.ends, len(unsent), want)
+	}
+	c.n.totals["unsent"] += len(want)
 }
 
 // far moves the far end.
@@ -243,11 +355,16 @@ func (c *crowd) act() {
 				return
 			}
 			c.detaching = true
-			c.s.Detach(func(fd int, _ *sgmsg.Message, err error) {
+			now := c.n.rng.IntN(2) == 0
+			detach := c.s.Detach
+			if now {
+				detach = c.s.DetachNow
+			}
+			detach(func(fd int, _ *sgmsg.Message, err error) {
 				if c.given = err == nil; !c.given {
 					return
 				}
-				if c.s.Queued() > 0 || c.s.Pushed() > 0 {
+				if c.s.Queued() > 0 && !now || c.s.Pushed() > 0 {
 					c.t.Fatalf("stream %d: given away with %d bytes queued", c.id, c.s.Queued())
 				}
 				c.n.totals["given away"]++
@@ -300,7 +417,8 @@ func TestRandomPushes(t *testing.T) {
 	}
 	ringtest.Seeds(t, seeds, o, func(t *testing.T, sim *ringtest.Sim) { crowded(t, sim, totals) })
 	if seeds >= 50 {
-		for _, what := range []string{"sent", "refused", "unsent", "given away", "during", "direct", "whole", "too much"} {
+		for _, what := range []string{"sent", "refused", "unsent", "given away", "during", "direct", "whole", "too much",
+			"busy", "ticket at once", "ticket later", "ticket cut"} {
 			if totals[what] == 0 {
 				t.Errorf("%s: never; seen %v", what, totals)
 			}

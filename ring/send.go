@@ -163,6 +163,9 @@ func (s *Stream) sent(ev *backend.Event) {
 	if s.waiters != nil && s.out.Len() <= l.opt.SendSoft/2 {
 		s.wakeWaiters()
 	}
+	if s.ticketed {
+		s.settle()
+	}
 }
 
 func (s *Stream) awaitSpace() {

@@ -61,7 +61,8 @@ type Handler interface {
 // operations in flight are cancelled; when the last has ended, the descriptor is
 // closed and the slot starts a new generation.
 //
-// Methods are for the loop's thread, except Push, Pushed, Crowded, Kick, Loop and RemoteAddr.
+// Methods are for the loop's thread, except Push, PushTicket, Pushed, Crowded, Kick, Loop and
+// RemoteAddr.
 type Stream struct {
 	loop *Loop
 	h    Handler
@@ -69,19 +70,21 @@ type Stream struct {
 	gen  uint32
 	fd   int32
 
-	ops     uint16 // operations in flight, a bit per backend.Op; and guest
-	ending  uint16 // of which cancelled by us
-	member  uint8  // lists the stream is in, a bit per listKind
-	state   streamState
-	eof     bool // the peer has ended its side
-	bounded bool // KeepBoundaries
-	kicked  atomic.Bool
-	shut    bool // our side is shut down for writing
-	shared  bool // Push has left something for the loop
-	away    bool // the loop does not hold the door; see push.go
-	sealed  bool // the loop holds the door for good
-	sending int32
-	written uint64 // bytes accepted by the kernel from the out queue
+	ops      uint16 // operations in flight, a bit per backend.Op; and guest
+	ending   uint16 // of which cancelled by us
+	member   uint8  // lists the stream is in, a bit per listKind
+	state    streamState
+	eof      bool // the peer has ended its side
+	bounded  bool // KeepBoundaries
+	kicked   atomic.Bool
+	shut     bool // our side is shut down for writing
+	shared   bool // Push has left something for the loop
+	away     bool // the loop does not hold the door; see push.go
+	sealed   bool // the loop holds the door for good
+	ticketed bool // a message with a ticket is in the out queue
+	rush     bool // DetachNow: what is queued is not waited for
+	sending  int32
+	written  uint64 // bytes accepted by the kernel from the out queue
 
 	links [listKinds]streamLink
 
