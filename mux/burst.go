@@ -26,7 +26,7 @@ type burst struct {
 	lens    []uint32
 	charge  int
 	seq     uint64        // order of admission to where it is
-	nth     uint64        // order of admission of its flow
+	nth     uint64        // number of message 0 among those of its flow, by admission, from 1
 	first   uint64        // ordered replies: number of message 0 on its connection
 	arrived time.Duration // when the ready callback began, by the loop's clock
 	queued  time.Duration // when it was handed over
@@ -59,6 +59,34 @@ func (b *burst) add(m *sgmsg.Message) {
 	m.MoveTo(&b.msg)
 	b.lens = append(b.lens, uint32(n))
 	b.charge += n + chargeOverMsg
+}
+
+// carve cuts the burst behind the first message, of those that nobody has started, with
+// which they are charged room bytes, and charges them anew. It returns what is behind the
+// cut, nil if that is nothing. Under steer.mu, while nobody reads from b.
+func (b *burst) carve(room int64) (rest *burst) {
+	cut := int(b.claimed.Load())
+	b.charge = 0
+	for first := cut; cut < len(b.lens) && (cut == first || int64(b.charge) < room); cut++ {
+		b.charge += int(b.lens[cut]) + chargeOverMsg
+	}
+	if cut == len(b.lens) {
+		return nil
+	}
+	rest = &burst{psock: b.psock, lens: make([]uint32, 0, maxBurst), arrived: b.arrived, queued: b.queued, waited: b.waited}
+	rest.nth, rest.first = b.nth+uint64(cut), b.first+uint64(cut)
+	n := 0
+	for _, l := range b.lens[cut:] {
+		rest.lens = append(rest.lens, l)
+		rest.charge += int(l) + chargeOverMsg
+		n += int(l)
+	}
+	b.lens = b.lens[:cut]
+	if err := b.msg.Clone(&rest.msg, b.msg.Len()-n, n); err != nil {
+		panic("mux: a part of a burst has more elements than the whole: " + err.Error())
+	}
+	b.msg.Trim(b.msg.Len() - n)
+	return rest
 }
 
 // claim starts the next message, if there is one left.

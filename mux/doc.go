@@ -93,7 +93,7 @@
 // of the messages, wherever they are made by Send in a handler and Reply in a worker, and
 // FlowCap is unlimited unless it is set. Workers is made of [Reader]s, which a program may run in
 // goroutines of its own; who keeps messages for longer takes them one by one, with
-// [Socket.Recv].
+// [Socket.Recv]. [Mux.OpenSocket] gives a socket a type and limits of its own.
 //
 // GOMAXPROCS has to be at least one more than there are loops, or workers may wait for
 // milliseconds: a loop keeps its P for a while when it sleeps in the kernel.

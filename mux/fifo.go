@@ -121,7 +121,7 @@ func (st *steer) admitFIFO(b *burst) {
 	switch {
 	case s.closed:
 		st.requeue(s)
-	case how == ended || s.own.charge.Load() == 0 || st.starved(s):
+	case how == ended || s.own.charge.Load() < s.low || st.starved(s):
 		st.readyFIFO(s)
 	}
 }
@@ -138,22 +138,24 @@ func (st *steer) readyFIFO(s *Socket) {
 	}
 	for _, l := range [...]*burstList{&st.hold, &st.parked} {
 		for l.head != nil {
-			if s.own.charge.Load() >= st.limit && !st.starved(s) {
+			if s.own.charge.Load() >= s.limit && !st.starved(s) {
 				return
 			}
 			b := l.pop()
-			b.socket = s
-			if b.parked && st.spare(b.psock) <= 0 {
+			switch {
+			case !b.parked:
+				if rest := st.give(s, b); rest != nil {
+					st.hold.pushFront(rest)
+				}
+			case st.spare(b.psock) <= 0:
+				b.socket = s
 				st.admitToFlow(&s.own, b)
-				continue
-			}
-			if b.parked {
+			default:
+				b.socket = s
 				st.unpark(b)
-			} else {
-				b.psock.flow.slots-- // it kept the one that it gets now
+				s.own.charge.Add(int64(b.charge))
+				st.start(&s.own, b)
 			}
-			s.own.charge.Add(int64(b.charge))
-			st.start(&s.own, b)
 		}
 	}
 	s.state = inWaiters
@@ -171,22 +173,42 @@ func (st *steer) requeue(s *Socket) {
 	}
 }
 
+// give queues to s, with the slot that it has, what s has room for of a burst that was
+// another's: one message may cross the limit. It returns the rest, with a slot of its own,
+// or nil: what finds no slot waits in its flow's backlog.
+func (st *steer) give(s *Socket, b *burst) (rest *burst) {
+	b.socket = s
+	rest = b.carve(s.limit - s.own.charge.Load())
+	s.own.charge.Add(int64(b.charge))
+	p := b.psock
+	p.flow.slots-- // start takes it again
+	st.start(&s.own, b)
+	switch {
+	case rest == nil:
+	case st.spare(p) > 0:
+		p.flow.slots++
+		return rest
+	default:
+		st.shelve(rest)
+	}
+	return nil
+}
+
 // starved reports whether something is held while nothing in s can be started. It
 // must be let in, full or not: what fills s may be waiting behind it for a slot.
 func (st *steer) starved(s *Socket) bool { return st.hold.head != nil && s.own.head() == nil }
 
-// rehome gives a burst of a closed socket to the first waiting one that has room, else
+// rehome gives a burst of a closed socket to the first waiting ones that have room, else
 // to one that is starved, else holds it. The burst keeps its slot, so that its flow's
 // backlog stays behind it.
 func (st *steer) rehome(b *burst) {
 	b.socket = nil
 	for s := st.waiters.head; s != nil; s = st.waiters.head {
-		if s.own.charge.Load() < st.limit {
-			b.socket = s
-			s.own.charge.Add(int64(b.charge))
-			b.psock.flow.slots-- // it kept the one that it gets now
-			st.start(&s.own, b)
-			return
+		if s.own.charge.Load() < s.limit {
+			if b = st.give(s, b); b == nil {
+				return
+			}
+			continue // s is full
 		}
 		st.waiters.remove(s)
 		s.state = out

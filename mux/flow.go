@@ -30,7 +30,7 @@ type flow struct {
 	look    ring.Task   // has the loop see to it that the flow is let in
 
 	// Under steer.mu.
-	admitted uint64    // bursts so far
+	admitted uint64    // messages so far
 	slots    int       // readers at work, and bursts that may start
 	backlog  burstList // bursts that wait for a slot; the last may be parked
 }

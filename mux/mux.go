@@ -55,9 +55,8 @@ type Mux struct {
 	mu         sync.Mutex
 	state      muxState
 	servers    map[*server]struct{}
-	index      []bool // psock indices in use; a new one gets the lowest free
-	lowest     int    // no index below it is free
-	open       int    // psocks not yet closed
+	indices    indices // of psocks
+	open       int     // psocks not yet closed
 	idle       chan struct{}
 	workers    int
 	lostDirect atomic.Uint64 // messages that were never queued
@@ -206,24 +205,14 @@ func (m *Mux) admit() (int, error) {
 		}
 	}
 	m.open++
-	i := m.lowest
-	for i < len(m.index) && m.index[i] {
-		i++
-	}
-	if i == len(m.index) {
-		m.index = append(m.index, false)
-	}
-	m.index[i] = true
-	m.lowest = i + 1
-	return i, nil
+	return m.indices.take(), nil
 }
 
 // dismiss counts a connection out.
 func (m *Mux) dismiss(index int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.index[index] = false
-	m.lowest = min(m.lowest, index)
+	m.indices.free(index)
 	m.open--
 	if m.open == 0 {
 		select {

@@ -81,9 +81,9 @@ type Options struct {
 	// that are in order, not what handlers do besides.
 	OrderedReplies bool
 	// QueueBytes bounds what waits for readers: the queue that all sockets share, with
-	// FIFO the one of each socket. A message counts its length and 256 bytes; one
-	// may cross the limit, with several loops what each delivers in one turn. Beyond it
-	// connections are paused, each with one message parked. What waits because others of
+	// FIFO the one of each socket that SocketOptions.RecvBytes does not bound. A message
+	// counts its length and 256 bytes; one may cross the limit, with Idle and several
+	// loops what each delivers in one turn. Beyond it connections are paused, each with one message parked. What waits because others of
 	// its connection are being handled (FlowCap) is apart: one connection may have an
 	// eighth of QueueBytes, all together QueueBytes. 1 MiB when zero.
 	QueueBytes int

@@ -77,7 +77,7 @@ func (sh *shard) room(p *Psock) bool {
 				return false
 			}
 		}
-		if p.bound.own.charge.Load()+filling < st.limit {
+		if p.bound.own.charge.Load()+filling < p.bound.limit {
 			return true
 		}
 		sh.unbind(p, refused)

@@ -99,7 +99,7 @@ func (k *simWorker) open() bool {
 	}
 	if k.sock == nil {
 		var err error
-		if k.sock, err = w.m.Socket(); err != nil {
+		if k.sock, err = w.m.OpenSocket(w.options()); err != nil {
 			if !w.ended || err == nil {
 				w.fatalf("socket: %v", err)
 			}
@@ -109,6 +109,16 @@ func (k *simWorker) open() bool {
 	}
 	k.rd = k.sock.Reader()
 	return true
+}
+
+// options are those of a new socket.
+func (w *dispatch) options() (o SocketOptions) {
+	o.Type = SocketType(w.rng.IntN(2))
+	if w.st.fifo && w.rng.IntN(2) == 0 {
+		o.RecvBytes = 1 + w.rng.IntN(1<<(8+w.rng.IntN(9)))
+		o.LowWater = w.rng.IntN(o.RecvBytes + 1)
+	}
+	return o
 }
 
 // closed deals with the end of what the worker receives from.
@@ -253,7 +263,7 @@ func (w *dispatch) mischief() {
 			f.p.Close()
 		}
 	case 3: // a socket from which nobody reads
-		if s, err := w.m.Socket(); err == nil {
+		if s, err := w.m.OpenSocket(w.options()); err == nil {
 			w.after(2*time.Millisecond, func() { _ = s.Close() })
 		} else if !w.ended {
 			w.fatalf("socket: %v", err)

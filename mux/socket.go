@@ -16,7 +16,11 @@ import (
 //
 // Methods are safe for concurrent use.
 type Socket struct {
-	mux *Mux
+	mux   *Mux
+	kind  SocketType
+	index int
+	limit int64 // FIFO: charge from which it is full
+	low   int64 // FIFO: charge below which it takes its turn again after that
 
 	// Under steer.mu.
 	own    queue // FIFO; Idle has one queue for all sockets
@@ -29,21 +33,49 @@ type Socket struct {
 
 // Socket opens a socket. It takes messages at once, first of all those that have been
 // waiting for one. Error: ErrClosed.
-func (m *Mux) Socket() (*Socket, error) {
+func (m *Mux) Socket() (*Socket, error) { return m.OpenSocket(SocketOptions{}) }
+
+// OpenSocket is Socket with options. Errors: ESOCKTNOSUPPORT for the type, EINVAL for
+// another option, ErrClosed.
+func (m *Mux) OpenSocket(o SocketOptions) (*Socket, error) {
+	if err := o.fill(&m.opt); err != nil {
+		return nil, err
+	}
 	st := m.steer
-	s := &Socket{mux: m}
+	s := &Socket{mux: m, kind: o.Type, limit: int64(o.RecvBytes), low: int64(o.LowWater)}
 	s.own.codel = st.newCodel()
 	st.lock()
 	defer st.unlock()
 	if st.closed {
 		return nil, fmt.Errorf("socket: %w", ErrClosed)
 	}
+	s.index = st.indices.take()
 	st.sockets = append(st.sockets, s)
 	if st.fifo {
 		st.readyFIFO(s)
 	}
 	return s, nil
 }
+
+// Clone opens another socket of the same type. It has the options that Mux.Socket gives,
+// not those of this one. Error: ErrClosed, also when only this socket is closed.
+func (s *Socket) Clone() (*Socket, error) {
+	st := s.mux.steer
+	st.lock()
+	closed := s.closed
+	st.unlock()
+	if closed {
+		return nil, fmt.Errorf("clone: %w", ErrClosed)
+	}
+	return s.mux.OpenSocket(SocketOptions{Type: s.kind})
+}
+
+// Type returns the socket's type.
+func (s *Socket) Type() SocketType { return s.kind }
+
+// Index returns the socket's number: the lowest that was free in its Mux when it was
+// opened.
+func (s *Socket) Index() int { return s.index }
 
 func (s *Socket) queue() *queue {
 	if s.mux.steer.fifo {
@@ -63,6 +95,7 @@ func (s *Socket) Close() error {
 		return nil
 	}
 	s.closed = true
+	st.indices.free(s.index)
 	for i, x := range st.sockets {
 		if x == s {
 			st.sockets = append(st.sockets[:i], st.sockets[i+1:]...)

@@ -20,7 +20,8 @@ const (
 	Idle Policy = iota
 	// FIFO is the kernel's rule: sockets take turns, one for each ready callback
 	// of a connection, and queue what they are given, whether anybody reads from
-	// them or not.
+	// them or not. With FlowCap -1 it is so exactly; otherwise what must wait for
+	// earlier messages of its connection is in no socket's queue meanwhile.
 	FIFO
 )
 
@@ -80,6 +81,7 @@ type steer struct {
 	waiting int       // messages in backlogs
 	parked  burstList // each is the one message a paused connection could not pass on
 	sockets []*Socket
+	indices indices // of sockets
 	closed  bool
 	stats   dispatchStats
 
@@ -184,8 +186,8 @@ func (st *steer) admit(wake **Reader) {
 		b := in
 		in, b.next = b.next, nil
 		f := &b.psock.flow
-		f.admitted++
-		b.nth = f.admitted
+		b.nth = f.admitted + 1
+		f.admitted += uint64(len(b.lens))
 		switch {
 		case st.closed:
 			st.discard(b)
@@ -309,7 +311,7 @@ func (st *steer) discharge(q *queue, b *burst, n int, now time.Duration) {
 // has fallen.
 func (st *steer) relax(q *queue, s *Socket, charge int64) {
 	if st.fifo {
-		if s != nil && (charge == 0 || st.starved(s)) {
+		if s != nil && (charge < s.low || st.starved(s)) {
 			st.readyFIFO(s)
 		}
 		return

@@ -221,7 +221,7 @@ func (c *steerCheck) sockets() {
 		switch {
 		case st.hold.head != nil:
 			c.wrong("a socket waits while messages are held")
-		case st.parked.head != nil && s.own.charge.Load() < st.limit:
+		case st.parked.head != nil && s.own.charge.Load() < s.limit:
 			c.wrong("a socket with room waits while a connection is parked")
 		}
 	}
@@ -229,13 +229,29 @@ func (c *steerCheck) sockets() {
 		c.wrong("the end of the waiting sockets is lost")
 	}
 	for _, s := range st.sockets {
+		c.overshoot(s)
 		switch {
 		case s.state == inWaiters && !waiting[s]:
 			c.wrong("a socket that waits is not in the list")
-		case s.state == out && !s.closed && !st.closed && s.own.charge.Load() == 0:
-			c.wrong("a socket is out although it is empty")
+		case s.state == out && !s.closed && !st.closed && s.own.charge.Load() < s.low:
+			c.wrong("a socket is out although it is empty, or below its low-water mark")
 		case s.state == out && !s.closed && st.hold.head != nil && s.own.head() == nil:
 			c.wrong("messages are held while a socket has nothing to start")
+		}
+	}
+}
+
+// overshoot looks at what a socket was given: the last message alone may have crossed its
+// limit. What came back to it, in resumed, was its own before.
+func (c *steerCheck) overshoot(s *Socket) {
+	var sum int64
+	for b := s.own.ready.head; b != nil; b = b.next {
+		sum += int64(b.charge)
+	}
+	if b := s.own.ready.tail; b != nil {
+		last := int64(b.lens[len(b.lens)-1]) + chargeOverMsg
+		if sum-last >= s.limit {
+			c.wrong("a socket with a limit of %d bytes was given %d, the last message %d of them", s.limit, sum, last)
 		}
 	}
 }
