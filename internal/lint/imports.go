@@ -25,6 +25,8 @@ var layers = []layer{
 	{dir: "internal/conformance/kernel", packages: []string{"internal/conformance", "internal/conformance/lowers"}, external: []string{xsys}},
 	{dir: "internal/conformance/lab", packages: []string{"internal/conformance"}},
 	{dir: "internal/conformance/lowers", packages: []string{"internal/conformance"}, external: []string{xsys}},
+	{dir: "internal/conformance/muxengine", packages: []string{"internal/conformance", "internal/conformance/lowers", "mux", "ring", "strparser/..."},
+		external: []string{xsys, "golang.org/x/net/bpf"}},
 	{dir: "internal/invariants"},
 	{dir: "internal/leak", external: []string{"go.uber.org/goleak"}},
 	{dir: "internal/lint"},
@@ -37,7 +39,7 @@ var layers = []layer{
 	{dir: "strparser/internal/feed", packages: []string{"strparser", "sgmsg"}},
 	{dir: "affinity/...", packages: []string{"internal/uapi", "internal/invariants"},
 		external: []string{xsys, "github.com/klauspost/cpuid/..."}},
-	{dir: "ring/...", packages: []string{"sgmsg", "affinity", "internal/..."}, external: []string{xsys}},
+	{dir: "ring/...", packages: []string{"sgmsg", "affinity", "internal/invariants", "internal/uapi"}, external: []string{xsys}},
 
 	{dir: "internal/park"},
 	{dir: "mux/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants", "internal/park"},

@@ -30,14 +30,7 @@ func (c *Conn) Do(at *End, a *conformance.Action, settle func()) string {
 		return at.Write(a.Data.Bytes(), settle)
 	case "read", "drain":
 		b, end := at.Read(settle)
-		text := conformance.Describe(b)
-		if a.Verb == "drain" {
-			text = conformance.DescribeWhole(b)
-		}
-		if text = conformance.Join(text, end); text == "" {
-			text = "nothing"
-		}
-		return text
+		return Stream(b, end, a)
 	}
 	defer settle()
 	switch a.Verb {
@@ -49,6 +42,18 @@ func (c *Conn) Do(at *End, a *conformance.Action, settle func()) string {
 		return at.Close()
 	}
 	return Descriptor(at.FD, a)
+}
+
+// Stream returns the outcome of a, read or drain, that got b and then the end.
+func Stream(b []byte, end string, a *conformance.Action) string {
+	text := conformance.Describe(b)
+	if a.Verb == "drain" {
+		text = conformance.DescribeWhole(b)
+	}
+	if text = conformance.Join(text, end); text == "" {
+		text = "nothing"
+	}
+	return text
 }
 
 // Descriptor carries out what works on any descriptor.
@@ -230,4 +235,16 @@ func (c *Conn) accept(settle func()) string {
 	unix.Close(c.listener)
 	c.listener = -1
 	return Name(err)
+}
+
+// Close closes what is open, at the end of a script.
+func (c *Conn) Close() {
+	for _, d := range []*End{&c.Lower, &c.Peer} {
+		if d.FD >= 0 {
+			d.Close()
+		}
+	}
+	if c.listener >= 0 {
+		unix.Close(c.listener)
+	}
 }
