@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kcm-go/kcm/internal/conformance"
+	"github.com/kcm-go/kcm/internal/conformance/figures"
 	"github.com/kcm-go/kcm/internal/conformance/lowers"
 )
 
@@ -167,7 +168,7 @@ func (e *Engine) totals(a *conformance.Action) string {
 	if err != nil {
 		return err.Error()
 	}
-	mux, conns, err := parseTotals(string(text), a.Has("brief"))
+	mux, conns, err := figures.ParseTotals(string(text), a.Has("brief"))
 	if err != nil {
 		return err.Error()
 	}
@@ -181,7 +182,7 @@ func (e *Engine) totals(a *conformance.Action) string {
 	if err != nil {
 		return err.Error()
 	}
-	n, err := countMuxes(string(list))
+	n, err := figures.CountMuxes(string(list))
 	if err != nil {
 		return err.Error()
 	}
@@ -194,7 +195,7 @@ func (e *Engine) stats(m *mux, a *conformance.Action) string {
 	if err != nil {
 		return err.Error()
 	}
-	all, err := parseMuxes(string(text), a.Has("brief"))
+	all, err := figures.ParseMuxes(string(text), a.Has("brief"))
 	if err != nil {
 		return err.Error()
 	}
@@ -203,12 +204,12 @@ func (e *Engine) stats(m *mux, a *conformance.Action) string {
 		return fmt.Sprintf("%d multiplexors, want %d", len(all), len(e.muxes))
 	}
 	s := all[len(all)-1-i]
-	list := []string{s.total}
+	list := []string{s.Total}
 	switch a.Words[0] {
 	case "sockets":
-		list = s.sockets
+		list = s.Sockets
 	case "conns":
-		list = s.conns
+		list = s.Conns
 	}
 	if len(list) == 0 {
 		return "none"
