@@ -56,7 +56,13 @@ func (m *Mux) AttachFD(fd int) (*Psock, error) {
 	if !claimed.take(cookie) {
 		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, syscall.EALREADY)
 	}
-	p, err := m.place(func(sh *shard) (*Psock, error) { return m.adopt(sh, fd, cookie) })
+	p, err := m.place(func(sh *shard) (*Psock, error) {
+		p, err := m.adopt(sh, fd, cookie)
+		if err == nil {
+			p.offer()
+		}
+		return p, err
+	})
 	if err != nil {
 		claimed.drop(cookie)
 	}
@@ -83,6 +89,7 @@ func (m *Mux) adopt(sh *shard, fd int, cookie uint64) (*Psock, error) {
 	p, err := m.enter(sh, func(p *Psock) (err error) {
 		p.given = cookie
 		p.stream, err = sh.loop.Attach(fd, (*upper)(p))
+		p.state.Store(uint32(Open))
 		return err
 	})
 	if err == nil && m.opt.OnOpen != nil {

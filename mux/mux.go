@@ -50,6 +50,7 @@ type Mux struct {
 	profile *strparser.Profile
 	handler atomic.Pointer[Handler]
 	steer   *steer
+	tx      *transmit
 	sent    struct{ messages, bytes atomic.Uint64 } // not by a loop
 
 	mu         sync.Mutex
@@ -119,6 +120,7 @@ func New(o Options) (*Mux, error) {
 		m.shards = append(m.shards, &shard{mux: m, loop: l, origin: origins.Add(1)})
 	}
 	m.steer = newSteer(m)
+	m.tx = newTransmit(m)
 	return m, nil
 }
 

@@ -43,6 +43,8 @@ type Psock struct {
 	cause   error
 	dropped int // bytes of an incomplete message
 
+	sending *sending // nil when no socket may send on it
+
 	// Messages passed to the workers.
 	bound   *Socket   // FIFO: who gets those of this callback
 	order   *order    // with OrderedReplies, else nil
@@ -59,6 +61,8 @@ type Psock struct {
 	overdrawn atomic.Bool // the out queue is over its soft limit
 	billed    atomic.Bool // it is about to be made to wait for another's
 	dead      atomic.Bool
+	state     atomic.Uint32 // PsockState
+	err       atomic.Pointer[error]
 	waiter    ring.Waiter // for our own out queue
 	opened    chan error  // Dial waits on it
 	retry     ring.Timer  // of a parser that got no memory
@@ -111,8 +115,7 @@ func (p *Psock) onLoop(fn func()) {
 // leave starts the end of the connection. Loop's thread.
 func (p *Psock) leave(cause error, drain bool) {
 	if !p.leaving {
-		p.leaving = true
-		p.cause = cause
+		p.leaves(cause)
 		p.parser.Stop()
 		p.dropped = p.parser.InProgress()
 	}
@@ -121,6 +124,20 @@ func (p *Psock) leave(cause error, drain bool) {
 	} else {
 		p.stream.Close(cause)
 	}
+}
+
+// leaves notes that p begins to end. Loop's thread.
+func (p *Psock) leaves(cause error) {
+	p.leaving, p.cause = true, cause
+	if cause != nil {
+		p.err.Store(&cause)
+	}
+	p.state.Store(uint32(Leaving))
+	told := toldLeaving
+	if cause != nil {
+		told |= toldFailed
+	}
+	p.tell(told)
 }
 
 // message is the parsers' callback: one complete message, lent.
@@ -269,6 +286,8 @@ func (u *upper) Opened(*ring.Stream) {
 	if p.mux.opt.OnOpen != nil {
 		p.mux.opt.OnOpen(p)
 	}
+	p.state.CompareAndSwap(uint32(Connecting), uint32(Open))
+	p.offer()
 	if p.opened != nil {
 		p.opened <- nil
 		p.opened = nil
@@ -334,11 +353,13 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	p.waiting = nil
 	p.mux.forget(p)
 	if !p.leaving {
-		p.leaving, p.cause = true, cause
+		p.leaves(cause)
 		p.dropped = p.parser.InProgress()
 	} else if p.cause == nil && cause != nil && !errors.Is(cause, io.EOF) {
 		p.cause = cause
+		p.err.Store(&cause)
 	}
+	p.state.Store(uint32(Ended))
 	p.parser.Stop()
 	sh.loop.StopTimer(&p.retry)
 	st := &sh.retired
@@ -346,14 +367,15 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	st.Parser.Save(p.parser.Stats())
 	p.parser.Done()
 	var err error
-	if p.cause != nil || rest.Len() > 0 {
-		e := &PsockError{Index: p.index, Cause: p.cause, Dropped: p.dropped, Unsent: rest.Len()}
+	unsent := rest.Len() - p.stream.Ticketed() // what a socket keeps is not lost
+	if p.cause != nil || unsent > 0 {
+		e := &PsockError{Index: p.index, Cause: p.cause, Dropped: p.dropped, Unsent: unsent}
 		if e.Cause == nil {
 			e.Cause = ErrClosed
 		}
 		err = e
 	}
-	st.LostBytes += uint64(rest.Len())
+	st.LostBytes += uint64(unsent)
 	p.stream.Unsent(func(part *sgmsg.Message) {
 		st.LostMessages++
 		p.mux.opt.OnLost(p, part, err)
