@@ -78,15 +78,20 @@ func (m *Mux) place(fn func(*shard) (*Psock, error)) (p *Psock, err error) {
 	return p, err
 }
 
-// adopt makes a Psock of a connected descriptor. Loop's thread.
+// adopt makes a Psock, on which sockets may send, of a connected descriptor. Loop's thread.
 func (m *Mux) adopt(sh *shard, fd int, cookie uint64) (*Psock, error) {
+	return m.receive(sh, fd, func(p *Psock) { p.given, p.shared = cookie, true })
+}
+
+// receive makes a Psock, completed by what, of a connected descriptor.
+func (m *Mux) receive(sh *shard, fd int, what func(p *Psock)) (*Psock, error) {
 	p, err := m.enter(sh, func(p *Psock) (err error) {
-		p.given = cookie
+		what(p)
 		p.stream, err = sh.loop.Attach(fd, (*upper)(p))
 		return err
 	})
-	if err == nil && m.opt.OnOpen != nil {
-		m.opt.OnOpen(p)
+	if err == nil {
+		p.stands()
 	}
 	return p, err
 }
@@ -99,6 +104,12 @@ func (m *Mux) enter(sh *shard, open func(*Psock) error) (*Psock, error) {
 	}
 	p := &Psock{mux: m, shard: sh, index: index, resumed: sh.loop.Now()}
 	p.waiter.Wake = p.drained
+	if m.opt.Handshake != nil {
+		p.greeting = &greeting{psock: p}
+	}
+	if m.opt.IdleTimeout > 0 {
+		p.idle = &idleTimer{psock: p}
+	}
 	if m.opt.OrderedReplies {
 		p.order = &order{soft: int64(sh.loop.Options().SendSoft)}
 	}
@@ -131,7 +142,7 @@ func (m *Mux) Dial(ctx context.Context, network, address string) (*Psock, error)
 	opened := make(chan error, 1)
 	p, err := m.place(func(sh *shard) (*Psock, error) {
 		return m.enter(sh, func(p *Psock) (err error) {
-			p.opened = opened
+			p.opened, p.shared = opened, true
 			p.stream, err = sh.loop.Dial(to, (*upper)(p))
 			return err
 		})
@@ -171,10 +182,13 @@ type server struct {
 	shard *shard
 	acc   *ring.Listener // loop's thread
 	done  chan error
+
+	retired bool          // under Mux.mu: no connection is to be accepted any more
+	ended   chan struct{} // closed when none will come
 }
 
 // Serve accepts connections from ln, a *net.TCPListener or *net.UnixListener,
-// until Shutdown or Close, and then returns ErrClosed. It takes ln over and
+// until Shutdown, Retire or Close, and then returns ErrClosed. It takes ln over and
 // closes it before it returns. Connections go to the loop that has the fewest.
 // On a loop's thread it returns EDEADLK.
 func (m *Mux) Serve(ln net.Listener) error {
@@ -190,7 +204,7 @@ func (m *Mux) Serve(ln net.Listener) error {
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	s := &server{mux: m, ln: ln, shard: m.shards[0], done: make(chan error, 1)}
+	s := &server{mux: m, ln: ln, shard: m.shards[0], done: make(chan error, 1), ended: make(chan struct{})}
 	m.mu.Lock()
 	if m.state != running {
 		m.mu.Unlock()
@@ -203,6 +217,7 @@ func (m *Mux) Serve(ln net.Listener) error {
 		m.mu.Lock()
 		delete(m.servers, s)
 		m.mu.Unlock()
+		close(s.ended)
 	}()
 	if e := s.shard.loop.Do(func() {
 		s.acc, err = s.shard.loop.Listen(fd, s.accepted, func(cause error) { s.done <- cause })
@@ -214,7 +229,7 @@ func (m *Mux) Serve(ln net.Listener) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	m.mu.Lock()
-	late := m.state != running
+	late := m.state != running || s.retired
 	m.mu.Unlock()
 	if late {
 		s.close()
@@ -234,22 +249,29 @@ func (s *server) close() {
 	})
 }
 
-// accepted places a new connection. Loop's thread.
+// accepted places a new connection, or refuses it. Loop's thread.
 func (s *server) accepted(fd int) {
+	who, ok := s.mux.guests.admit(s.shard.loop, fd)
+	if !ok {
+		s.shard.loop.Discard(fd)
+		return
+	}
 	sh := s.mux.lightest()
 	if sh == s.shard {
-		s.open(sh, fd)
+		s.open(sh, fd, who)
 		return
 	}
 	sh.load.Add(1) // so that a burst is spread before the others have seen it
-	if !sh.loop.Post(func() { sh.load.Add(-1); s.open(sh, fd) }) {
+	if !sh.loop.Post(func() { sh.load.Add(-1); s.open(sh, fd, who) }) {
 		sh.load.Add(-1)
+		s.mux.guests.dismiss(who)
 		s.shard.loop.Discard(fd)
 	}
 }
 
-func (s *server) open(sh *shard, fd int) {
-	if _, err := s.mux.adopt(sh, fd, 0); err != nil {
+func (s *server) open(sh *shard, fd int, who guest) {
+	if _, err := s.mux.receive(sh, fd, func(p *Psock) { p.guest = who }); err != nil {
+		s.mux.guests.dismiss(who)
 		sh.loop.Discard(fd)
 	}
 }

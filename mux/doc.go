@@ -38,7 +38,13 @@
 //
 // Connections come from [Mux.Serve], [Mux.Dial] and [Mux.Attach], which takes over one
 // that package net made; [Psock.Detach] gives it back with the bytes that no message
-// has used. [Mux.Shutdown] and [Mux.Close] end a Mux as they end a server of net/http.
+// has used. [Mux.Shutdown] and [Mux.Close] end a Mux as they end a server of net/http;
+// [Mux.Retire] lets the peers finish first. A [Pool] keeps a number of connections to equal
+// servers up: one that fails is made again, after a delay that grows with each failure in a
+// row.
+//
+// Protocols that begin with a greeting or a login have a handler of their own for that,
+// Options.Handshake, until [Psock.Establish].
 //
 // # Who owns a message
 //
@@ -66,7 +72,7 @@
 //
 // A handler runs on a loop, and while it runs that loop does nothing else: it must
 // not block, and what takes long belongs to a worker. Calls that would wait (Dial,
-// Serve, Shutdown, Close, Detach, SendWait, Recv when there is nothing to receive)
+// Serve, Shutdown, Retire, Close, Detach, SendWait, Recv when there is nothing to receive)
 // return EDEADLK on a loop's thread. Send never blocks anywhere.
 //
 // # Workers

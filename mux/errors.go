@@ -20,8 +20,9 @@ const ErrDeadlock = syscall.EDEADLK
 //	EMSGSIZE   the peer announced a message longer than MaxMessage
 //	EPROTO     the length of a message cannot be right
 //	EPIPE      the peer finished in the middle of a message
-//	ETIMEDOUT  a message was not complete in time, or the peer took nothing
-//	           for Ring.SendTimeout
+//	ETIMEDOUT  a message was not complete in time, the peer took nothing for
+//	           Ring.SendTimeout, the handshake took longer than HandshakeTimeout, or
+//	           the connection was idle for IdleTimeout
 //	ENOBUFS    the peer does not read its replies and the queue is full
 //	other      of the connection (ECONNRESET, ECONNREFUSED ...) or the parser
 type PsockError struct {

@@ -51,6 +51,26 @@ type Options struct {
 	// otherwise. Both run on the connection's loop and must not block.
 	OnOpen  func(*Psock)
 	OnClose func(*Psock, error)
+	// Handshake, if not nil, gets the messages of each connection, in place of Handler and
+	// sockets, from the first until Psock.Establish: for greetings and logins. What it
+	// sends leaves at once, with OrderedReplies too. Its verdicts are a Handler's; there are
+	// no workers for it, so Pass means Drop. OnOpen may send a greeting of ours.
+	Handshake Handler
+	// HandshakeTimeout is how long a connection may take, from its opening to Establish,
+	// before it is ended at once (ETIMEDOUT); 10 s when zero, for ever when negative.
+	HandshakeTimeout time.Duration
+	// IdleTimeout, if not zero, drains a connection (OnClose: ETIMEDOUT) that for so long has
+	// completed no message and taken none of our bytes, while none of its messages was with
+	// workers, nothing was queued for it, and it was not made to wait. It is found within
+	// a quarter of the time more. What a handler has taken with Take does not count, nor do
+	// pieces of a message.
+	IdleTimeout time.Duration
+	// MaxPsocks and MaxPsocksPerPeer bound the connections that come from Serve, all
+	// together and those of one IP address; there is no bound when zero. One beyond them is
+	// closed as soon as it is accepted, and counted (Stats.Refused); those of Dial and Attach
+	// neither count nor are refused. Unix peers have no bound of their own. MaxPsocksPerPeer
+	// costs two system calls for each connection.
+	MaxPsocks, MaxPsocksPerPeer int
 	// OnDecline, if not nil, gets the connections of which Format declined a message
 	// (strparser.ErrDecline) that nothing of had been taken: another protocol on the same
 	// port. It runs in a goroutine of its own, once the messages before have been answered;
@@ -169,6 +189,15 @@ func (o *Options) fill() error {
 		o.FlowCap = noCap
 	case o.FlowCap == 0:
 		o.FlowCap = 1
+	}
+	if err := o.fillHandshake(); err != nil {
+		return err
+	}
+	if err := o.checkLimits(); err != nil {
+		return err
+	}
+	if err := o.checkIdle(); err != nil {
+		return err
 	}
 	if o.QueueBytes == 0 {
 		o.QueueBytes = 1 << 20

@@ -7,6 +7,7 @@ import "github.com/kcm-go/kcm/strparser"
 type Stats struct {
 	Opened, Closed uint64 // connections
 	Psocks         int    // connections open now
+	Refused        uint64 // connections closed on arrival because of MaxPsocks or MaxPsocksPerPeer
 
 	RxMessages, RxBytes uint64 // delivered by parsers; stream bytes consumed
 	RxDrops             uint64 // of which a handler said Drop
@@ -85,6 +86,7 @@ func (m *Mux) Stats() Stats {
 	sum.TxMessages += m.sent.messages.Load()
 	sum.TxBytes += m.sent.bytes.Load()
 	sum.LostMessages += m.lostDirect.Load()
+	sum.Refused = m.guests.refused.Load()
 	sum.RxMessages, sum.RxBytes = sum.Parser.Messages, sum.Parser.Bytes
 	return sum
 }

@@ -30,7 +30,7 @@ const acceptPause = 10 * time.Millisecond
 
 // Listen accepts connections on a listening socket, whose descriptor it takes
 // over: conn is called on the loop's thread with each new connection's
-// descriptor and owns it; ended once when the listener is closed (nil) or fails.
+// descriptor and owns it; ended once, after the last of them, when the listener is closed (nil) or fails.
 // Running out of descriptors is not a failure: the listener pauses and goes on.
 func (l *Loop) Listen(fd int, conn func(fd int), ended func(error)) (*Listener, error) {
 	if l.stop {
@@ -59,7 +59,9 @@ func (ln *Listener) Expire(*Timer) {
 	}
 }
 
-// Close stops accepting and closes the socket. ended is called with nil.
+// Close stops accepting and closes the socket. Connections that the system has accepted
+// until then still come to conn; ended is called with nil after the last. So none is lost
+// when the socket goes on elsewhere, in another process.
 func (ln *Listener) Close() { ln.end(nil) }
 
 func (ln *Listener) complete(ev *backend.Event) {
@@ -67,7 +69,7 @@ func (ln *Listener) complete(ev *backend.Event) {
 		ln.armed = false
 	}
 	if ev.Res >= 0 {
-		if ln.dead { // too late: nobody wants it
+		if ln.dead && ln.cause != nil { // nobody wants it
 			_ = ln.loop.be.CloseFD(int(ev.Res))
 		} else {
 			ln.loop.stats.Accepted++
@@ -121,6 +123,14 @@ func (ln *Listener) abandon() { ln.bury() }
 
 // Discard closes a descriptor that conn was given and nobody wants.
 func (l *Loop) Discard(fd int) { _ = l.be.CloseFD(fd) }
+
+// RemoteAddr returns the peer's address of a descriptor that conn was given:
+// *net.TCPAddr or *net.UnixAddr; when the peer has gone a *net.UnixAddr without a name.
+// Loop's thread.
+func (l *Loop) RemoteAddr(fd int) net.Addr {
+	_, remote := l.be.Names(fd)
+	return netAddr(remote)
+}
 
 // Dial connects to an address: *net.TCPAddr or *net.UnixAddr. The stream takes
 // messages to send at once; h.Opened is called when it is connected, h.Closed

@@ -142,8 +142,8 @@ func TestListenerFails(t *testing.T) {
 	}
 }
 
-// A connection that is accepted while the listener closes is closed.
-func TestAcceptThatComesTooLate(t *testing.T) {
+// A connection that is accepted while the listener closes is not lost.
+func TestAcceptWhileTheListenerCloses(t *testing.T) {
 	b := newFaultyBed(t, small(), ringtest.LateCancel)
 	sv := b.listen()
 	b.sim.Step(b.turn)
@@ -154,8 +154,8 @@ func TestAcceptThatComesTooLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.until("it has ended", func() bool { return len(sv.ended) == 1 })
-	if len(sv.fds) != 0 || b.spy.closed != 2 {
-		t.Errorf("%d connections, %d descriptors closed, want 0 and 2", len(sv.fds), b.spy.closed)
+	if len(sv.fds) != 1 || b.spy.closed != 2 { // by conn, and the listener's own
+		t.Errorf("%d connections, %d descriptors closed, want 1 and 2", len(sv.fds), b.spy.closed)
 	}
 	b.sim.Settle()
 	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
@@ -163,11 +163,33 @@ func TestAcceptThatComesTooLate(t *testing.T) {
 	}
 }
 
-// The listener may be closed by what it calls, also in its last event.
+func TestRemoteAddrOfAnAcceptedDescriptor(t *testing.T) {
+	b := newBed(t, small())
+	sv := b.listen()
+	var addr net.Addr
+	sv.conn = func(fd int) {
+		addr = b.l.RemoteAddr(fd)
+		b.l.Discard(fd)
+		if gone := b.l.RemoteAddr(fd); gone.String() != "" {
+			t.Errorf("of a closed descriptor: %v", gone)
+		}
+	}
+	b.dial(1)
+	b.until("it is accepted", func() bool { return len(sv.fds) == 1 })
+	if a, ok := addr.(*net.TCPAddr); !ok || a.IP.String() != "10.0.0.1" || a.Port == 0 {
+		t.Errorf("RemoteAddr: %v, want a port of 10.0.0.1", addr)
+	}
+}
+
+// The listener may be closed by what it calls, also in its last event. Those that were
+// accepted together with the first come all the same.
 func TestListenerClosedByItsConnection(t *testing.T) {
-	for name, faults := range map[string][]ringtest.Fault{"in flight": nil, "in its last event": {ringtest.EndAccept}} {
+	for name, test := range map[string]struct {
+		faults []ringtest.Fault
+		want   int
+	}{"in flight": {nil, 3}, "in its last event": {[]ringtest.Fault{ringtest.EndAccept}, 1}} {
 		t.Run(name, func(t *testing.T) {
-			b := newFaultyBed(t, small(), faults...)
+			b := newFaultyBed(t, small(), test.faults...)
 			sv := b.listen()
 			sv.conn = func(fd int) {
 				b.l.Discard(fd)
@@ -176,8 +198,8 @@ func TestListenerClosedByItsConnection(t *testing.T) {
 			b.dial(3)
 			b.until("it has ended", func() bool { return len(sv.ended) > 0 })
 			b.quiet()
-			if len(sv.ended) != 1 || len(sv.fds) != 1 {
-				t.Errorf("ended %d times after %d connections, want once after one", len(sv.ended), len(sv.fds))
+			if len(sv.ended) != 1 || len(sv.fds) != test.want {
+				t.Errorf("ended %d times after %d connections, want once after %d", len(sv.ended), len(sv.fds), test.want)
 			}
 			if n := b.l.Stats().Streams; n != 0 {
 				t.Errorf("%d endpoints are left", n)
