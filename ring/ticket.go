@@ -125,6 +125,9 @@ func (s *Stream) settleLast() {
 	k := &s.box.Load().ticket
 	invariants.Check(k.at == inOut, "ring: a message with a ticket is in the box of a stream that is gone")
 	t := k.t.Load()
+	if t == nil { // told when the stream failed
+		return
+	}
 	k.done()
 	t.Settled(k.size - k.missing(s.written))
 }
