@@ -39,7 +39,8 @@
 // Connections come from [Mux.Serve], [Mux.Dial] and [Mux.Attach], which takes over one
 // that package net made; [Psock.Detach] gives it back with the bytes that no message
 // has used. [Mux.Shutdown] and [Mux.Close] end a Mux as they end a server of net/http;
-// [Mux.Retire] lets the peers finish first.
+// [Mux.Retire] lets the peers finish first. Listening sockets may come with the start of
+// the process, [InheritedListeners], and go on in another one, [HandOver].
 //
 // Protocols that begin with a greeting or a login have a handler of their own for that,
 // Options.Handshake, until [Psock.Establish].
