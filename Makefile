@@ -77,7 +77,7 @@ nested: ## build, vet and test the modules bench/peers and strparser/formats/rec
 	cd strparser/formats/recorded && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
 
 # Needs QEMU, and apt to download the kernels; says what is missing.
-conformance: ## the scripts of internal/conformance on real kernels in QEMU, 4 minutes; CONFORM= takes flags
+conformance: ## the scripts of internal/conformance on real kernels in QEMU and on mux, 4 minutes; CONFORM= takes flags
 	$(GO) run ./cmd/conformance $(CONFORM)
 
 check: test race invariants lint fuzz examples nested ## what CI runs

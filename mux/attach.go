@@ -78,15 +78,15 @@ func (m *Mux) place(fn func(*shard) (*Psock, error)) (p *Psock, err error) {
 	return p, err
 }
 
-// adopt makes a Psock of a connected descriptor. Loop's thread.
+// adopt makes a Psock, on which sockets may send, of a connected descriptor. Loop's thread.
 func (m *Mux) adopt(sh *shard, fd int, cookie uint64) (*Psock, error) {
-	return m.receive(sh, fd, cookie, guest{})
+	return m.receive(sh, fd, func(p *Psock) { p.given, p.shared = cookie, true })
 }
 
-// receive is adopt of a guest, or none.
-func (m *Mux) receive(sh *shard, fd int, cookie uint64, who guest) (*Psock, error) {
+// receive makes a Psock, completed by what, of a connected descriptor.
+func (m *Mux) receive(sh *shard, fd int, what func(p *Psock)) (*Psock, error) {
 	p, err := m.enter(sh, func(p *Psock) (err error) {
-		p.given, p.guest = cookie, who
+		what(p)
 		p.stream, err = sh.loop.Attach(fd, (*upper)(p))
 		return err
 	})
@@ -142,7 +142,7 @@ func (m *Mux) Dial(ctx context.Context, network, address string) (*Psock, error)
 	opened := make(chan error, 1)
 	p, err := m.place(func(sh *shard) (*Psock, error) {
 		return m.enter(sh, func(p *Psock) (err error) {
-			p.opened = opened
+			p.opened, p.shared = opened, true
 			p.stream, err = sh.loop.Dial(to, (*upper)(p))
 			return err
 		})
@@ -270,7 +270,7 @@ func (s *server) accepted(fd int) {
 }
 
 func (s *server) open(sh *shard, fd int, who guest) {
-	if _, err := s.mux.receive(sh, fd, 0, who); err != nil {
+	if _, err := s.mux.receive(sh, fd, func(p *Psock) { p.guest = who }); err != nil {
 		s.mux.guests.dismiss(who)
 		sh.loop.Discard(fd)
 	}

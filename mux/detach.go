@@ -47,7 +47,7 @@ func (p *Psock) detach(fn func(net.Conn, error)) {
 		go fn(nil, ErrClosed)
 		return
 	}
-	p.leaving = true
+	p.leaves(nil)
 	p.parser.Stop()
 	p.afterWork(func() { p.handBack(fn) })
 }

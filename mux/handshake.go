@@ -65,6 +65,8 @@ func (p *Psock) endGreeting() {
 	if g := p.greeting; g != nil {
 		p.greeting = nil
 		p.shard.loop.StopTimer(&g.timer)
+		p.state.CompareAndSwap(uint32(Greeting), uint32(Open))
+		p.offer()
 	}
 }
 

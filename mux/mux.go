@@ -50,12 +50,15 @@ type Mux struct {
 	profile *strparser.Profile
 	handler atomic.Pointer[Handler]
 	steer   *steer
+	tx      *transmit
 	guests  guests
 	sent    struct{ messages, bytes atomic.Uint64 } // not by a loop
 
 	mu         sync.Mutex
 	state      muxState
 	servers    map[*server]struct{}
+	pools      map[*Pool]struct{}
+	pooled     int     // connections of all pools so far, for their turns on the loops
 	indices    indices // of psocks
 	open       int     // psocks not yet closed
 	idle       chan struct{}
@@ -94,7 +97,7 @@ func New(o Options) (*Mux, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, idle: make(chan struct{}, 1)}
+	m := &Mux{opt: o, loops: o.On, servers: map[*server]struct{}{}, pools: map[*Pool]struct{}{}, idle: make(chan struct{}, 1)}
 	m.guests.max, m.guests.perPeer = o.MaxPsocks, o.MaxPsocksPerPeer
 	var err error
 	m.profile, err = strparser.NewProfile(strparser.Options{
@@ -121,6 +124,7 @@ func New(o Options) (*Mux, error) {
 		m.shards = append(m.shards, &shard{mux: m, loop: l, origin: origins.Add(1)})
 	}
 	m.steer = newSteer(m)
+	m.tx = newTransmit(m)
 	return m, nil
 }
 

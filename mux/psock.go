@@ -44,6 +44,8 @@ type Psock struct {
 	cause   error
 	dropped int // bytes of an incomplete message
 
+	shared      bool      // sockets may send on it
+	sending     *sending  // when they can
 	greeting    *greeting // nil when established
 	established atomic.Bool
 	idle        *idleTimer // nil without Options.IdleTimeout
@@ -64,8 +66,11 @@ type Psock struct {
 	overdrawn atomic.Bool // the out queue is over its soft limit
 	billed    atomic.Bool // it is about to be made to wait for another's
 	dead      atomic.Bool
+	state     atomic.Uint32 // PsockState
+	err       atomic.Pointer[error]
 	waiter    ring.Waiter // for our own out queue
 	opened    chan error  // Dial waits on it
+	pooled    *poolConn   // whose connection it is
 	retry     ring.Timer  // of a parser that got no memory
 	value     atomic.Value
 }
@@ -116,8 +121,7 @@ func (p *Psock) onLoop(fn func()) {
 // leave starts the end of the connection. Loop's thread.
 func (p *Psock) leave(cause error, drain bool) {
 	if !p.leaving {
-		p.leaving = true
-		p.cause = cause
+		p.leaves(cause)
 		p.parser.Stop()
 		p.dropped = p.parser.InProgress()
 	}
@@ -126,6 +130,20 @@ func (p *Psock) leave(cause error, drain bool) {
 	} else {
 		p.stream.Close(cause)
 	}
+}
+
+// leaves notes that p begins to end. Loop's thread.
+func (p *Psock) leaves(cause error) {
+	p.leaving, p.cause = true, cause
+	if cause != nil {
+		p.err.Store(&cause)
+	}
+	p.state.Store(uint32(Leaving))
+	told := toldLeaving
+	if cause != nil {
+		told |= toldFailed
+	}
+	p.tell(told)
 }
 
 // message is the parsers' callback: one complete message, lent.
@@ -279,19 +297,26 @@ func (u *upper) Opened(*ring.Stream) {
 		p.opened <- nil
 		p.opened = nil
 	}
+	if p.pooled != nil {
+		p.pooled.opened()
+	}
 }
 
 // stands is called once, when the connection does. Loop's thread.
 func (p *Psock) stands() {
+	state := Open
 	if p.greeting != nil {
+		state = Greeting
 		p.greeting.start()
 	}
+	p.state.Store(uint32(state))
 	if p.idle != nil {
 		p.idle.start()
 	}
 	if p.mux.opt.OnOpen != nil {
 		p.mux.opt.OnOpen(p)
 	}
+	p.offer()
 }
 
 func (u *upper) DataReady(*ring.Stream) (holds bool) {
@@ -353,11 +378,13 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	p.waiting = nil
 	p.mux.forget(p)
 	if !p.leaving {
-		p.leaving, p.cause = true, cause
+		p.leaves(cause)
 		p.dropped = p.parser.InProgress()
 	} else if p.cause == nil && cause != nil && !errors.Is(cause, io.EOF) {
 		p.cause = cause
+		p.err.Store(&cause)
 	}
+	p.state.Store(uint32(Ended))
 	p.parser.Stop()
 	sh.loop.StopTimer(&p.retry)
 	p.endGreeting()
@@ -367,14 +394,15 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	st.Parser.Save(p.parser.Stats())
 	p.parser.Done()
 	var err error
-	if p.cause != nil || rest.Len() > 0 {
-		e := &PsockError{Index: p.index, Cause: p.cause, Dropped: p.dropped, Unsent: rest.Len()}
+	unsent := rest.Len() - p.stream.Ticketed() // what a socket keeps is not lost
+	if p.cause != nil || unsent > 0 {
+		e := &PsockError{Index: p.index, Cause: p.cause, Dropped: p.dropped, Unsent: unsent}
 		if e.Cause == nil {
 			e.Cause = ErrClosed
 		}
 		err = e
 	}
-	st.LostBytes += uint64(rest.Len())
+	st.LostBytes += uint64(unsent)
 	p.stream.Unsent(func(part *sgmsg.Message) {
 		st.LostMessages++
 		p.mux.opt.OnLost(p, part, err)
@@ -389,8 +417,11 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		opened <- err
 		return
 	}
-	if p.mux.opt.OnClose != nil {
+	if p.mux.opt.OnClose != nil && (p.pooled == nil || p.pooled.state == ConnUp) {
 		p.mux.opt.OnClose(p, err)
 	}
 	p.mux.dismiss(p.index)
+	if p.pooled != nil {
+		p.pooled.ended(p.cause)
+	}
 }

@@ -7,15 +7,18 @@ import (
 
 // Shutdown ends the Mux in an orderly way: it stops accepting, delivers no more
 // messages, waits until those with the workers have been handled, sends what is
-// queued, closes every connection, and then does what Close does. When ctx ends first the rest is closed at once and ctx.Err is
+// queued (what sockets have queued while no connection can take it is discarded), closes every connection, and then does what Close does. When ctx ends first the rest is closed at once and ctx.Err is
 // returned. On a loop's thread it returns EDEADLK and does nothing.
 func (m *Mux) Shutdown(ctx context.Context) error {
 	if m.onThread() {
 		return fmt.Errorf("shutdown: %w", ErrDeadlock)
 	}
 	m.stopServing(shuttingDown)
+	err := m.tx.drain(ctx)
 	m.each(func(p *Psock) { p.leave(nil, true) })
-	err := m.awaitIdle(ctx)
+	if err == nil {
+		err = m.awaitIdle(ctx)
+	}
 	if e := m.Close(); err == nil {
 		err = e
 	}
@@ -32,6 +35,7 @@ func (m *Mux) Close() error {
 		return fmt.Errorf("close: %w", ErrDeadlock)
 	}
 	m.stopServing(closed)
+	m.tx.close()
 	m.each(func(p *Psock) { p.leave(ErrClosed, false) })
 	m.steer.close()
 	if m.own {
@@ -59,6 +63,10 @@ func (m *Mux) stopServing(st muxState) {
 	for s := range m.servers {
 		s.close()
 	}
+	for c := range m.pools {
+		c.stop()
+	}
+	clear(m.pools)
 	m.mu.Unlock()
 }
 

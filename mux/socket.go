@@ -21,6 +21,7 @@ type Socket struct {
 	index int
 	limit int64 // FIFO: charge from which it is full
 	low   int64 // FIFO: charge below which it takes its turn again after that
+	out   outbound
 
 	// Under steer.mu.
 	own    queue // FIFO; Idle has one queue for all sockets
@@ -43,18 +44,29 @@ func (m *Mux) OpenSocket(o SocketOptions) (*Socket, error) {
 	}
 	st := m.steer
 	s := &Socket{mux: m, kind: o.Type, limit: int64(o.RecvBytes), low: int64(o.LowWater)}
+	s.out.limit, s.out.wait = int64(o.SendBytes), o.WaitPsock
 	s.own.codel = st.newCodel()
+	m.tx.enroll(s)
+	if !st.open(s) {
+		m.tx.end(s)
+		return nil, fmt.Errorf("socket: %w", ErrClosed)
+	}
+	return s, nil
+}
+
+// open makes steer know a new socket. It reports false after the end.
+func (st *steer) open(s *Socket) bool {
 	st.lock()
 	defer st.unlock()
 	if st.closed {
-		return nil, fmt.Errorf("socket: %w", ErrClosed)
+		return false
 	}
 	s.index = st.indices.take()
 	st.sockets = append(st.sockets, s)
 	if st.fifo {
 		st.readyFIFO(s)
 	}
-	return s, nil
+	return true
 }
 
 // Clone opens another socket of the same type. It has the options that Mux.Socket gives,
@@ -84,10 +96,13 @@ func (s *Socket) queue() *queue {
 	return &s.mux.steer.shared
 }
 
-// Close closes the socket. What it has queued goes to the other sockets, or waits for
-// the next one; messages already received stay their receivers'. Who waits in Recv
-// or Next gets ErrClosed. Closing twice is legal.
+// Close closes the socket. What it has received and queued goes to the other sockets, or
+// waits for the next one; messages already received stay their receivers'. Who waits in Recv
+// or Next gets ErrClosed, and so does who waits to send. What was sent and has not begun
+// to leave is discarded, an open message too; what a connection is being given is finished.
+// [Socket.CloseWithDrain] waits for it. Closing twice is legal.
 func (s *Socket) Close() error {
+	s.mux.tx.end(s)
 	st := s.mux.steer
 	st.lock()
 	if s.closed {

@@ -30,7 +30,25 @@ type SocketOptions struct {
 	// socket that was full takes its turn again; 1 when zero: when it is empty. At most
 	// RecvBytes. With Idle it must be zero.
 	LowWater int
+	// SendBytes is how many bytes may wait to be sent, each message counting 256 more; who
+	// begins a message when there are as many or more has to wait. One message may exceed
+	// it by any amount. 256 KiB when zero.
+	SendBytes int
+	// WaitPsock says what becomes of messages while no connection can take any.
+	WaitPsock WaitPsock
 }
+
+// WaitPsock says what a socket does with messages while none of the connections it could
+// send on is there, or all are ending.
+type WaitPsock uint8
+
+const (
+	// Block lets them wait for a connection, as the kernel does.
+	Block WaitPsock = iota
+	// Fail refuses to begin a message, with ENOTCONN. What has been queued before waits
+	// nevertheless.
+	Fail
+)
 
 // fill checks the options against those of the Mux and sets what is zero.
 func (o *SocketOptions) fill(m *Options) error {
@@ -54,5 +72,14 @@ func (o *SocketOptions) fill(m *Options) error {
 		return bad("LowWater", o.LowWater, min(o.RecvBytes, most))
 	}
 	o.LowWater = max(1, o.LowWater)
+	switch {
+	case o.SendBytes < 0:
+		return bad("SendBytes", o.SendBytes, 1<<31-1)
+	case o.WaitPsock > Fail:
+		return fmt.Errorf("socket: option WaitPsock is %d, want Block or Fail: %w", o.WaitPsock, syscall.EINVAL)
+	}
+	if o.SendBytes == 0 {
+		o.SendBytes = 256 << 10
+	}
 	return nil
 }

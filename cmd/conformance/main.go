@@ -40,6 +40,7 @@ func main() {
 
 type options struct {
 	kernels []string
+	mux     bool
 	dir     string
 	cache   string
 	match   *regexp.Regexp
@@ -52,7 +53,8 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	o := &options{}
 	fs := flag.NewFlagSet("conformance", flag.ContinueOnError)
 	fs.SetOutput(stderr)
-	kernels := fs.String("kernels", "6.1,6.12", "series of the kernels, with commas between them")
+	kernels := fs.String("kernels", "6.1,6.12", "series of the kernels, with commas between them; none if empty")
+	fs.BoolVar(&o.mux, "mux", true, "run package mux too")
 	fs.StringVar(&o.dir, "scripts", "internal/conformance/testdata", "directory of the scripts")
 	fs.StringVar(&o.cache, "cache", "", "directory for kernels; kcm-conformance in the user's cache directory if empty")
 	match := fs.String("run", "", "regular expression that names of scripts match")
@@ -68,7 +70,9 @@ func parseFlags(args []string, stderr io.Writer) (*options, error) {
 	if o.count < 1 {
 		return nil, fmt.Errorf("-count is %d, want at least 1", o.count)
 	}
-	o.kernels = strings.Split(*kernels, ",")
+	if *kernels != "" {
+		o.kernels = strings.Split(*kernels, ",")
+	}
 	var err error
 	if o.match, err = regexp.Compile(*match); err != nil {
 		return nil, err
@@ -103,38 +107,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if cases == nil {
 		return fmt.Errorf("no script in %s matches %q", o.dir, o.match)
 	}
-	logf := func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) }
-	guest, err := lab.BuildGuest(ctx, o.cache)
+	different, results, packages, err := runKernels(ctx, o, cases, scripts, stdout, stderr)
 	if err != nil {
 		return err
 	}
-	results := make(map[string]*lab.Report)
-	packages := make(map[string]string)
-	different := false
-	for _, series := range o.kernels {
-		im, err := lab.Prepare(ctx, series, o.cache, logf)
-		if err != nil {
-			return err
-		}
-		for range o.count {
-			runCtx, cancel := context.WithTimeout(ctx, o.limit)
-			r, err := im.Run(runCtx, guest, scripts)
-			cancel()
-			if err != nil {
-				return err
-			}
-			results[series], packages[series] = r, im.Package
-			bad := 0
-			if !o.update {
-				bad = compare(stdout, series, cases, r)
-			}
-			bad += faults(stdout, series, r)
-			different = different || bad > 0
-			fmt.Fprintf(stdout, "Linux %s (%s): %d scripts, booted in %.1f s, ran %.1f s, %.1f s in all; %d not as recorded\n",
-				series, im.Package, len(cases), r.Boot.Seconds(), r.Scripts.Seconds(), r.Elapsed.Seconds(), bad)
-		}
-	}
-	if o.update {
+	if o.update && results != nil {
 		if err := record(o.dir, cases, results); err != nil {
 			return err
 		}
@@ -142,23 +119,69 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return err
 		}
 	}
+	if o.mux {
+		bad, err := runMux(o, cases, stdout)
+		if err != nil {
+			return err
+		}
+		different = different || bad > 0
+	}
 	if different {
 		return errDifferent
 	}
 	return nil
 }
 
+// runKernels runs the scripts on the kernels. It returns the last report of each, if there are any, and
+// whether outcomes were not the recorded ones or something else was wrong.
+func runKernels(ctx context.Context, o *options, cases []conformance.Case, scripts map[string]string, stdout, stderr io.Writer) (
+	different bool, results map[string]*lab.Report, packages map[string]string, err error) {
+	if o.kernels == nil {
+		return false, nil, nil, nil
+	}
+	logf := func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) }
+	guest, err := lab.BuildGuest(ctx, o.cache)
+	if err != nil {
+		return false, nil, nil, err
+	}
+	results, packages = make(map[string]*lab.Report), make(map[string]string)
+	for _, series := range o.kernels {
+		im, err := lab.Prepare(ctx, series, o.cache, logf)
+		if err != nil {
+			return false, nil, nil, err
+		}
+		for range o.count {
+			runCtx, cancel := context.WithTimeout(ctx, o.limit)
+			r, err := im.Run(runCtx, guest, scripts)
+			cancel()
+			if err != nil {
+				return false, nil, nil, err
+			}
+			results[series], packages[series] = r, im.Package
+			bad := 0
+			if !o.update {
+				bad = compare(stdout, "Linux "+series, series, cases, r.Outcomes)
+			}
+			bad += faults(stdout, series, r)
+			different = different || bad > 0
+			fmt.Fprintf(stdout, "Linux %s (%s): %d scripts, booted in %.1f s, ran %.1f s, %.1f s in all; %d not as recorded\n",
+				series, im.Package, len(cases), r.Boot.Seconds(), r.Scripts.Seconds(), r.Elapsed.Seconds(), bad)
+		}
+	}
+	return different, results, packages, nil
+}
+
 // compare tells where the outcomes are not the recorded ones, and returns the number of
 // scripts.
-func compare(w io.Writer, series string, cases []conformance.Case, r *lab.Report) int {
+func compare(w io.Writer, where, engine string, cases []conformance.Case, outcomes map[string][]string) int {
 	bad := 0
 	for _, c := range cases {
-		diffs := conformance.Compare(c.Script, series, r.Outcomes[c.Name])
+		diffs := conformance.Compare(c.Script, engine, outcomes[c.Name])
 		if diffs != nil {
 			bad++
 		}
 		for _, d := range diffs {
-			fmt.Fprintf(w, "%s on Linux %s, action %d: %v\n", c.Name, series, d.Step+1, d)
+			fmt.Fprintf(w, "%s on %s, action %d: %v\n", c.Name, where, d.Step+1, d)
 		}
 	}
 	return bad

@@ -23,6 +23,12 @@ func TestFlags(t *testing.T) {
 	if len(o.kernels) != 1 || o.kernels[0] != "6.12" || !o.match.MatchString("send_more") || o.count != 3 {
 		t.Errorf("parsed as %+v", o)
 	}
+	if !o.mux {
+		t.Error("package mux is left out")
+	}
+	if o, err = parseFlags([]string{"-kernels", "", "-mux=false", "-cache", "x"}, io.Discard); err != nil || o.kernels != nil || o.mux {
+		t.Errorf("parsed as %+v, %v", o, err)
+	}
 	for _, args := range [][]string{{"-count", "0"}, {"-run", "("}, {"x"}, {"-nothing"}} {
 		if _, err := parseFlags(append(args, "-cache", "x"), io.Discard); err == nil && args[0] != "x" {
 			t.Errorf("%q is accepted", args)
@@ -72,7 +78,7 @@ func TestCompareAndRecord(t *testing.T) {
 	results := map[string]*lab.Report{"6.1": report("socket 1", "conn 1"), "6.12": report("socket 1", "conn 2")}
 	cases := load(t, dir)
 	var out bytes.Buffer
-	if n := compare(&out, "6.1", cases, results["6.1"]); n != 1 || !strings.Contains(out.String(), "one on Linux 6.1, action 2") {
+	if n := compare(&out, "Linux 6.1", "6.1", cases, results["6.1"].Outcomes); n != 1 || !strings.Contains(out.String(), "one on Linux 6.1, action 2") {
 		t.Errorf("%d differ: %s", n, out.String())
 	}
 	if err := record(dir, cases, results); err != nil {
@@ -87,7 +93,7 @@ func TestCompareAndRecord(t *testing.T) {
 	}
 	cases = load(t, dir)
 	for series, r := range results {
-		if n := compare(io.Discard, series, cases, r); n != 0 {
+		if n := compare(io.Discard, series, series, cases, r.Outcomes); n != 0 {
 			t.Errorf("%d differ from what was recorded on %s", n, series)
 		}
 	}

@@ -1,5 +1,6 @@
 // Package conformance says in small scripts what message sockets do, and has the real
-// AF_KCM of Linux as the referee: the outcomes beside the actions are the kernel's.
+// AF_KCM of Linux as the referee: the outcomes beside the actions are the kernel's, and package
+// mux is held to them.
 //
 // A script is a text file in testdata, one for each case:
 //
@@ -18,9 +19,11 @@
 //
 // An action is one line, and so is its outcome. The line of an outcome begins with "=" and
 // a space when it holds for every engine, and with "=NAME" when it is that engine's alone:
-// "=6.1 ..." is what Linux 6.1 does. Comments stand in lines of their own. The numbers in the
+// "=6.1 ..." is what Linux 6.1 does, "=mux ..." what package mux does where it is meant to
+// differ. Comments stand in lines of their own. The numbers in the
 // first comment (E8, I5, KC-4) are those of docs/kcm.md: edge case, invariant, and difference
-// between the kernel and package mux.
+// between the kernel and package mux. A script with outcomes of mux ends it with the reasons for
+// them, as numbers: "In mux: KC-1, KC-11."
 //
 // # What there is
 //
@@ -78,9 +81,12 @@
 // # Engines
 //
 // [Play] gives a script's actions to an [Engine] one by one. An engine carries an action out,
-// waits until everything has settled, and returns the outcome. internal/conformance/kernel is
-// the one with AF_KCM; it needs that module and privilege, so internal/conformance/lab runs it
-// in a virtual machine.
+// waits until everything has settled, and returns the outcome. There are two, which share the
+// plain connections of internal/conformance/lowers:
+//
+//   - internal/conformance/kernel is the one with AF_KCM; it needs that module and privilege, so
+//     internal/conformance/lab runs it in a virtual machine.
+//   - internal/conformance/muxengine is the one on package mux; its tests replay all scripts.
 //
 // The package itself is pure: it parses, prints and compares. It reads scripts from an fs.FS
 // and does no other input or output.

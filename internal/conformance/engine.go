@@ -1,5 +1,7 @@
 package conformance
 
+import "strings"
+
 // Engine carries out actions: on the real AF_KCM, or on something that should do the
 // same.
 //
@@ -47,4 +49,15 @@ func Play(e Engine, s *Script, each func(step int, outcome string)) []string {
 		got = append(got, out)
 	}
 	return got
+}
+
+// Join joins the parts of an outcome that are not empty.
+func Join(parts ...string) string {
+	var some []string
+	for _, p := range parts {
+		if p != "" {
+			some = append(some, p)
+		}
+	}
+	return strings.Join(some, " ")
 }

@@ -91,3 +91,19 @@ func TestRecord(t *testing.T) {
 		t.Error("too few outcomes are recorded")
 	}
 }
+
+func TestRecordOwn(t *testing.T) {
+	s, err := ParseScript("open dgram\n= a\n=mux b\nopen tcp\n= c\nopen udp\n=6.1 d\n=mux d\nopen unix\n=mux e\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := RecordOwn(s, "mux", []string{"a", "x", "d", "f"}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.String(), "open dgram\n= a\nopen tcp\n= c\n=mux x\nopen udp\n=6.1 d\n=mux d\nopen unix\n=mux f\n"; got != want {
+		t.Errorf("recorded as\n%swant\n%s", got, want)
+	}
+	if err := RecordOwn(s, "mux", []string{"a"}); err == nil {
+		t.Error("one outcome is enough for four actions")
+	}
+}

@@ -143,3 +143,14 @@ var mark = regexp.MustCompile(`\b(?:E|I|KC-)[1-9][0-9]*\b`)
 func (s *Script) Marks() []string {
 	return mark.FindAllString(strings.Join(s.Comment, " "), -1)
 }
+
+// Differs returns the numbers of the differences that outcomes of an engine's own are due to. The
+// script's first comment ends with them: "In mux: KC-4, KC-11."
+func (s *Script) Differs(engine string) []string {
+	text := strings.Join(s.Comment, " ")
+	i := strings.LastIndex(text, "In "+engine+": ")
+	if i < 0 {
+		return nil
+	}
+	return mark.FindAllString(text[i:], -1)
+}

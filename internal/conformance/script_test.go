@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -138,4 +139,21 @@ func FuzzScript(f *testing.F) {
 			t.Fatalf("%q prints as %q and then as %q", text, printed, p)
 		}
 	})
+}
+
+func TestDiffers(t *testing.T) {
+	for text, want := range map[string][]string{
+		"# KC-1: lost.\nopen dgram\n":                               {},
+		"# KC-1: lost. In mux:\n# KC-2, KC-11.\n\nopen dgram\n":     {"KC-2", "KC-11"},
+		"# Lost.\n# In mux: KC-4.\n\n# In mux: KC-5.\nopen dgram\n": {"KC-4"},
+		"# In 6.1: KC-4.\nopen dgram\n":                             {},
+	} {
+		s, err := ParseScript(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Differs("mux"); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
 }

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -58,6 +60,7 @@ func TestNumbersAreShown(t *testing.T) {
 		}
 	}
 	known := make(map[string]bool)
+	// Beyond KC-11 differences are not the kernel's to show: see TestDifferencesOfMux.
 	for kind, n := range map[string]int{"E": 48, "I": 17, "KC-": 11} {
 		for i := 1; i <= n; i++ {
 			mark := fmt.Sprint(kind, i)
@@ -72,8 +75,55 @@ func TestNumbersAreShown(t *testing.T) {
 		}
 	}
 	for mark, name := range shown {
-		if !known[mark] {
+		if !known[mark] && !strings.HasPrefix(mark, "KC-") {
 			t.Errorf("%s names %s, which there is not", name, mark)
+		}
+	}
+}
+
+// row is a line of the table of differences in docs/kcm.md.
+var row = regexp.MustCompile(`(?m)^\| (KC-[0-9]+) \|`)
+
+// TestDifferencesOfMux holds the outcomes that package mux alone has to the list of intended
+// differences: each has a number there, and each number there is needed.
+func TestDifferencesOfMux(t *testing.T) {
+	page, err := os.ReadFile("../../docs/kcm.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	needed := make(map[string]bool) // by number
+	for i, m := range row.FindAllStringSubmatch(string(page), -1) {
+		if want := fmt.Sprint("KC-", i+1); m[1] != want {
+			t.Fatalf("docs/kcm.md has %s, want %s", m[1], want)
+		}
+		needed[m[1]] = false
+	}
+	cases, err := Load(os.DirFS("testdata"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		differs := false
+		for i := range c.Steps {
+			for _, o := range c.Steps[i].Outcomes {
+				if o.Engine != "mux" {
+					continue
+				}
+				differs = true
+				if o.Text == c.Steps[i].Want("any other") {
+					t.Errorf("%s: action %d has an outcome of mux that is every engine's", c.Name, i+1)
+				}
+			}
+		}
+		reasons := c.Differs("mux")
+		if differs != (len(reasons) > 0) {
+			t.Errorf("%s: outcomes of its own: %v; %q are given as reasons", c.Name, differs, reasons)
+		}
+		for _, r := range reasons {
+			if _, known := needed[r]; !known {
+				t.Errorf("%s: %s is no number of docs/kcm.md", c.Name, r)
+			}
+			needed[r] = true
 		}
 	}
 }

@@ -94,3 +94,7 @@ func (p *Peer) Reset() error {
 // SetReadBuffer sets the capacity of the direction towards the peer, in bytes.
 // Bytes there stay there.
 func (p *Peer) SetReadBuffer(n int) { p.sock.in.limit = max(n, 1) }
+
+// Tap has fn called with all bytes that the stream towards the peer accepts from now on, when
+// it accepts them: what a kernel takes, whatever becomes of it.
+func (p *Peer) Tap(fn func(b []byte)) { p.sock.in.tap = fn }

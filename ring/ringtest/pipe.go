@@ -22,6 +22,7 @@ type pipe struct {
 	lastAt              time.Duration // when the youngest segment arrives
 	fin                 bool          // the end has arrived
 	dead                bool          // reset
+	tap                 func([]byte)
 }
 
 type segment struct {
@@ -35,6 +36,9 @@ func (p *pipe) room() int { return max(0, p.limit-int(p.tail-p.head)) }
 
 // put appends b, which fits.
 func (p *pipe) put(b []byte) {
+	if p.tap != nil {
+		p.tap(b)
+	}
 	if need := int(p.tail-p.head) + len(b); need > len(p.buf) {
 		p.grow(need)
 	}

@@ -41,6 +41,10 @@
 // cut into chunks: formats without a length in front keep their place in the view's
 // cookie. None allocates.
 //
+// Protocols that number requests so that replies may come in any order have their numbers'
+// place here too: CQLIDs, DNSIDs, KafkaIDs, MemcacheBinaryIDs, MongoDBIDs, ThriftIDs. HTTP/2
+// has streams in place of numbers.
+//
 // Where PutHeader cannot, an answer is made whole:
 //
 //	m.Handle(func(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {

@@ -37,13 +37,13 @@ var (
 	BGP strparser.Format = strparser.ParseFunc(bgp)
 	// CQL is the frames of Cassandra's protocol (CQL binary protocol, section 2), versions
 	// 3 and 4. (Version 5 wraps them in segments once a connection is set up.)
-	CQL strparser.Format = strparser.ParseFunc(cql)
+	CQL strparser.Format = numbered{cql, &CQLIDs}
 	// HTTP2 is frames of HTTP/2 (RFC 9113, section 4.1), in either direction, and the
 	// preface of a client (section 3.4).
 	HTTP2 strparser.Format = strparser.ParseFunc(http2)
 	// MemcacheBinary is packets of memcached's binary protocol (memcached
 	// doc/protocol-binary.txt).
-	MemcacheBinary strparser.Format = strparser.ParseFunc(memcacheBinary)
+	MemcacheBinary strparser.Format = numbered{memcacheBinary, &MemcacheBinaryIDs}
 	// Postgres is what a client of PostgreSQL sends (PostgreSQL protocol 3, "Message
 	// Formats"), from the startup packet (or the request for encryption before it) on.
 	Postgres strparser.Format = strparser.ParseFunc(postgres)

@@ -66,7 +66,8 @@ func TestAllFormatsAreTested(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	exported := []string{"Delimited"} // a function
+	files = slices.DeleteFunc(files, func(file string) bool { return file == "ids.go" }) // no formats in it
+	exported := []string{"Delimited"}                                                    // a function
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue

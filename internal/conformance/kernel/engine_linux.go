@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kcm-go/kcm/internal/conformance"
+	"github.com/kcm-go/kcm/internal/conformance/figures"
+	"github.com/kcm-go/kcm/internal/conformance/lowers"
 )
 
 // settle waits for what an action has set going. On a virtual machine's one processor, which
@@ -24,7 +26,7 @@ func settle() {
 // has opened is closed when the process ends.
 type Engine struct {
 	sockets  []*socket
-	conns    []*conn // and the peers, which have the same numbers
+	conns    []*lowers.Conn // and the peers, which have the same numbers
 	calls    []chan string
 	muxes    []*mux         // that are there, the oldest first
 	programs map[string]int // descriptors by parser
@@ -48,7 +50,12 @@ func (e *Engine) Do(a *conformance.Action) string {
 		if a.N > len(e.conns) {
 			return fmt.Sprintf("no %s %d", a.Object, a.N)
 		}
-		return e.doLower(e.conns[a.N-1], a)
+		c := e.conns[a.N-1]
+		at := &c.Lower
+		if a.Object == conformance.Peer {
+			at = &c.Peer
+		}
+		return c.Do(at, a, settle)
 	}
 	switch a.Verb {
 	case "open":
@@ -66,28 +73,6 @@ func (e *Engine) Do(a *conformance.Action) string {
 		return e.totals(a)
 	}
 	return "not supported"
-}
-
-// name returns the name of an error, "ok" for none.
-func name(err error) string {
-	if err == nil {
-		return "ok"
-	}
-	errno, ok := err.(unix.Errno)
-	if !ok {
-		return err.Error()
-	}
-	return errnoName(errno)
-}
-
-func errnoName(errno unix.Errno) string {
-	if errno == unix.EOPNOTSUPP {
-		return "EOPNOTSUPP" // or ENOTSUP, which is the same number
-	}
-	if n := unix.ErrnoName(errno); n != "" {
-		return n
-	}
-	return fmt.Sprintf("errno %d", int(errno))
 }
 
 // result returns the outcome of a call that waits.
@@ -126,15 +111,15 @@ func (e *Engine) open(a *conformance.Action) string {
 		}
 		fd, err := unix.Socket(unix.AF_KCM, typ|unix.SOCK_CLOEXEC, protocol)
 		if err != nil {
-			return name(err)
+			return lowers.Name(err)
 		}
 		m := &mux{}
 		e.muxes = append(e.muxes, m)
 		return e.add(fd, m)
 	}
-	c, err := openConn(kind)
+	c, err := lowers.Open(kind, settle)
 	if err != nil {
-		return name(err)
+		return lowers.Name(err)
 	}
 	e.conns = append(e.conns, c)
 	return fmt.Sprintf("conn %d", len(e.conns))
@@ -183,7 +168,7 @@ func (e *Engine) totals(a *conformance.Action) string {
 	if err != nil {
 		return err.Error()
 	}
-	mux, conns, err := parseTotals(string(text), a.Has("brief"))
+	mux, conns, err := figures.ParseTotals(string(text), a.Has("brief"))
 	if err != nil {
 		return err.Error()
 	}
@@ -197,11 +182,11 @@ func (e *Engine) totals(a *conformance.Action) string {
 	if err != nil {
 		return err.Error()
 	}
-	n, err := countMuxes(string(list))
+	n, err := figures.CountMuxes(string(list))
 	if err != nil {
 		return err.Error()
 	}
-	return join("muxes", fmt.Sprint(n), mux)
+	return conformance.Join("muxes", fmt.Sprint(n), mux)
 }
 
 // stats returns the figures of one multiplexor.
@@ -210,7 +195,7 @@ func (e *Engine) stats(m *mux, a *conformance.Action) string {
 	if err != nil {
 		return err.Error()
 	}
-	all, err := parseMuxes(string(text), a.Has("brief"))
+	all, err := figures.ParseMuxes(string(text), a.Has("brief"))
 	if err != nil {
 		return err.Error()
 	}
@@ -219,15 +204,15 @@ func (e *Engine) stats(m *mux, a *conformance.Action) string {
 		return fmt.Sprintf("%d multiplexors, want %d", len(all), len(e.muxes))
 	}
 	s := all[len(all)-1-i]
-	list := []string{s.total}
+	list := []string{s.Total}
 	switch a.Words[0] {
 	case "sockets":
-		list = s.sockets
+		list = s.Sockets
 	case "conns":
-		list = s.conns
+		list = s.Conns
 	}
 	if len(list) == 0 {
 		return "none"
 	}
-	return join(list...)
+	return conformance.Join(list...)
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kcm-go/kcm/internal/conformance"
+	"github.com/kcm-go/kcm/internal/conformance/lowers"
 )
 
 // socket is a message socket. fd is -1 when it is closed.
@@ -31,7 +32,7 @@ func (e *Engine) doSocket(s *socket, a *conformance.Action) string {
 	case "clone":
 		c, err := unix.IoctlKCMClone(s.fd)
 		if err != nil {
-			return name(err)
+			return lowers.Name(err)
 		}
 		return e.add(int(c.Fd), s.mux)
 	case "attach":
@@ -41,7 +42,7 @@ func (e *Engine) doSocket(s *socket, a *conformance.Action) string {
 		}
 		prog, err := e.program(parser)
 		if err != nil {
-			return "program: " + name(err)
+			return "program: " + lowers.Name(err)
 		}
 		return e.withTarget(a, func(fd int) error {
 			return unix.IoctlKCMAttach(s.fd, unix.KCMAttach{Fd: int32(fd), Bpf_fd: int32(prog)})
@@ -59,32 +60,32 @@ func (e *Engine) doSocket(s *socket, a *conformance.Action) string {
 		if a.Verb == "disable" {
 			v = 1
 		}
-		return name(unix.SetsockoptInt(s.fd, unix.SOL_KCM, unix.KCM_RECV_DISABLE, v))
+		return lowers.Name(unix.SetsockoptInt(s.fd, unix.SOL_KCM, unix.KCM_RECV_DISABLE, v))
 	case "setsockopt":
 		value := binary.LittleEndian.AppendUint64(nil, uint64(a.Numbers[2]))
 		size := min(a.Numbers[1], len(value))
-		return name(unix.SetsockoptString(s.fd, level(a.Words[0]), a.Numbers[0], string(value[:size])))
+		return lowers.Name(unix.SetsockoptString(s.fd, level(a.Words[0]), a.Numbers[0], string(value[:size])))
 	case "getsockopt":
 		b := make([]byte, 8)
 		n, err := getsockopt(s.fd, level(a.Words[0]), a.Numbers[0], b[:min(a.Numbers[1], len(b))])
 		if err != nil {
-			return name(err)
+			return lowers.Name(err)
 		}
 		return fmt.Sprintf("%d in %d bytes", binary.LittleEndian.Uint64(b), n)
 	case "try":
 		return try(s.fd, a.Words[0])
 	case "close":
 		if s.fd < 0 {
-			return name(unix.EBADF)
+			return lowers.Name(unix.EBADF)
 		}
 		err := unix.Close(s.fd)
 		s.fd = -1
 		if s.mux.sockets--; s.mux.sockets == 0 {
 			e.muxes = slices.DeleteFunc(e.muxes, func(m *mux) bool { return m == s.mux })
 		}
-		return name(err)
+		return lowers.Name(err)
 	}
-	return descriptor(s.fd, a)
+	return lowers.Descriptor(s.fd, a)
 }
 
 // level returns the level of a socket option.
@@ -100,9 +101,9 @@ func (e *Engine) withTarget(a *conformance.Action, f func(fd int) error) string 
 	n := a.TargetN
 	switch {
 	case a.Target == conformance.Socket && n <= len(e.sockets):
-		return name(f(e.sockets[n-1].fd))
+		return lowers.Name(f(e.sockets[n-1].fd))
 	case a.Target == conformance.Conn && n <= len(e.conns):
-		return name(f(e.conns[n-1].lower.fd))
+		return lowers.Name(f(e.conns[n-1].Lower.FD))
 	}
 	return fmt.Sprintf("no %s %d", a.Target, n)
 }
@@ -117,14 +118,14 @@ func (e *Engine) send(s *socket, a *conformance.Action) string {
 	if a.Has("fault") {
 		hole, err := unix.Mmap(-1, 0, 4096, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
 		if err != nil {
-			return "mmap: " + name(err)
+			return "mmap: " + lowers.Name(err)
 		}
 		parts = append(parts, hole)
 	}
 	send := func(flags int) string {
 		n, err := unix.SendmsgBuffers(s.fd, parts, nil, nil, flags)
 		if err != nil {
-			return name(err)
+			return lowers.Name(err)
 		}
 		return fmt.Sprint(n)
 	}
@@ -147,7 +148,7 @@ func sendEach(fd int, a *conformance.Action) string {
 	}
 	n, err := sendmmsg(fd, msgs, flags)
 	if err != nil {
-		return name(err)
+		return lowers.Name(err)
 	}
 	return fmt.Sprintf("%d messages", n)
 }
@@ -162,14 +163,14 @@ func (e *Engine) recv(s *socket, a *conformance.Action) string {
 	if a.Has("fault") {
 		hole, err := unix.Mmap(-1, 0, max(1, len(b)), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON)
 		if err != nil {
-			return "mmap: " + name(err)
+			return "mmap: " + lowers.Name(err)
 		}
 		b = hole
 	}
 	recv := func(flags int) string {
 		n, _, got, from, err := unix.Recvmsg(s.fd, b, nil, flags)
 		if err != nil {
-			return name(err)
+			return lowers.Name(err)
 		}
 		out := fmt.Sprint(n)
 		for _, f := range []struct {
@@ -187,7 +188,7 @@ func (e *Engine) recv(s *socket, a *conformance.Action) string {
 		if from != nil {
 			out += fmt.Sprintf(" from %v", from)
 		}
-		return join(out, conformance.Describe(b[:n]))
+		return conformance.Join(out, conformance.Describe(b[:n]))
 	}
 	if a.Has("wait") {
 		return e.call(func() string { return recv(flags) })
@@ -205,22 +206,22 @@ func splice(fd int, a *conformance.Action) string {
 	var p [2]int
 	// Were the pipe non-blocking the splice would be so too.
 	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
-		return "pipe: " + name(err)
+		return "pipe: " + lowers.Name(err)
 	}
 	defer unix.Close(p[0])
 	defer unix.Close(p[1])
 	moved, err := unix.Splice(fd, nil, p[1], nil, n, flags)
 	if err != nil {
-		return name(err)
+		return lowers.Name(err)
 	}
 	b := make([]byte, n)
 	got := 0
 	if moved > 0 {
 		if got, err = unix.Read(p[0], b); err != nil {
-			return "pipe: " + name(err)
+			return "pipe: " + lowers.Name(err)
 		}
 	}
-	return join(fmt.Sprint(moved), conformance.Describe(b[:got]))
+	return conformance.Join(fmt.Sprint(moved), conformance.Describe(b[:got]))
 }
 
 // try makes a call that sockets may not support.
@@ -254,5 +255,5 @@ func try(fd int, call string) string {
 	default:
 		return "not supported"
 	}
-	return name(err)
+	return lowers.Name(err)
 }

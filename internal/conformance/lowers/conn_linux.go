@@ -1,4 +1,4 @@
-package kernel
+package lowers
 
 import (
 	"fmt"
@@ -10,55 +10,54 @@ import (
 	"github.com/kcm-go/kcm/internal/conformance"
 )
 
-// conn is a lower and its peer; fds are -1 where there is nothing.
-type conn struct {
-	lower, peer end
+// Conn is a lower and its peer.
+type Conn struct {
+	Lower, Peer End
 	listener    int // of a conn whose peer has not accepted it, else -1
 }
 
-// doLower carries out an action on a conn or a peer.
-func (e *Engine) doLower(c *conn, a *conformance.Action) string {
-	at := &c.lower
-	if a.Object == conformance.Peer {
-		at = &c.peer
-	}
+// Do carries out an action on at, which is one of the ends. settle waits until all that has been
+// set going is done.
+func (c *Conn) Do(at *End, a *conformance.Action, settle func()) string {
 	if a.Verb == "accept" {
-		return c.accept()
+		return c.accept(settle)
 	}
-	if at.fd < 0 {
+	if at.FD < 0 {
 		return fmt.Sprintf("no %s %d", a.Object, a.N)
 	}
 	switch a.Verb {
 	case "write":
-		return at.write(a.Data.Bytes())
+		return at.Write(a.Data.Bytes(), settle)
 	case "read", "drain":
-		b, end := at.read()
-		text := conformance.Describe(b)
-		if a.Verb == "drain" {
-			text = conformance.DescribeWhole(b)
-		}
-		if text = join(text, end); text == "" {
-			text = "nothing"
-		}
-		return text
+		b, end := at.Read(settle)
+		return Stream(b, end, a)
 	}
 	defer settle()
 	switch a.Verb {
 	case "fin":
-		return name(unix.Shutdown(at.fd, unix.SHUT_WR))
+		return Name(unix.Shutdown(at.FD, unix.SHUT_WR))
 	case "reset":
-		if err := unix.SetsockoptLinger(at.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}); err != nil {
-			return name(err)
-		}
-		return at.close()
+		return at.Reset()
 	case "close":
-		return at.close()
+		return at.Close()
 	}
-	return descriptor(at.fd, a)
+	return Descriptor(at.FD, a)
 }
 
-// descriptor carries out what works on any descriptor.
-func descriptor(fd int, a *conformance.Action) string {
+// Stream returns the outcome of a, read or drain, that got b and then the end.
+func Stream(b []byte, end string, a *conformance.Action) string {
+	text := conformance.Describe(b)
+	if a.Verb == "drain" {
+		text = conformance.DescribeWhole(b)
+	}
+	if text = conformance.Join(text, end); text == "" {
+		text = "nothing"
+	}
+	return text
+}
+
+// Descriptor carries out what works on any descriptor.
+func Descriptor(fd int, a *conformance.Action) string {
 	switch a.Verb {
 	case "set":
 		return set(fd, a.Words[0], a.Numbers[0])
@@ -66,11 +65,11 @@ func descriptor(fd int, a *conformance.Action) string {
 		v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 		switch {
 		case err != nil:
-			return "getsockopt: " + name(err)
+			return "getsockopt: " + Name(err)
 		case v == 0:
 			return "none"
 		}
-		return errnoName(unix.Errno(v))
+		return ErrnoName(unix.Errno(v))
 	case "poll":
 		return poll(fd)
 	}
@@ -81,20 +80,20 @@ func descriptor(fd int, a *conformance.Action) string {
 func set(fd int, option string, value int) string {
 	ints := map[string]int{"rcvbuf": unix.SO_RCVBUF, "sndbuf": unix.SO_SNDBUF, "rcvlowat": unix.SO_RCVLOWAT}
 	if opt, ok := ints[option]; ok {
-		return name(unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, value))
+		return Name(unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, value))
 	}
 	opt := unix.SO_RCVTIMEO
 	if option == "sndtimeo" {
 		opt = unix.SO_SNDTIMEO
 	}
 	tv := unix.NsecToTimeval(int64(value) * int64(time.Millisecond))
-	return name(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, opt, &tv))
+	return Name(unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, opt, &tv))
 }
 
 func poll(fd int) string {
 	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN | unix.POLLOUT | unix.POLLRDHUP}}
 	if _, err := unix.Poll(p, 0); err != nil {
-		return name(err)
+		return Name(err)
 	}
 	var set []string
 	for _, e := range []struct {
@@ -114,9 +113,9 @@ func poll(fd int) string {
 	return strings.Join(set, " ")
 }
 
-// openConn makes a conn of the kind.
-func openConn(kind string) (*conn, error) {
-	c := &conn{lower: end{fd: -1}, peer: end{fd: -1}, listener: -1}
+// Open makes a conn of the kind. Of one that is still connecting another connection is left open.
+func Open(kind string, settle func()) (*Conn, error) {
+	c := &Conn{Lower: End{FD: -1}, Peer: End{FD: -1}, listener: -1}
 	var err error
 	switch kind {
 	case "tcp":
@@ -124,21 +123,21 @@ func openConn(kind string) (*conn, error) {
 	case "tcp6":
 		err = c.connect(&unix.SockaddrInet6{Addr: [16]byte{15: 1}})
 	case "connecting":
-		err = c.begin()
+		err = c.begin(settle)
 	case "listening":
-		c.lower.fd, _, err = listen(&unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, 1)
+		c.Lower.FD, _, err = listen(&unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, 1)
 	case "unconnected":
-		c.lower.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		c.Lower.FD, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	case "udp":
-		if c.lower.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err == nil {
-			err = unix.Connect(c.lower.fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 9})
+		if c.Lower.FD, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err == nil {
+			err = unix.Connect(c.Lower.FD, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: 9})
 		}
 	case "unix":
 		var p [2]int
 		p, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-		c.lower.fd, c.peer.fd = p[0], p[1]
+		c.Lower.FD, c.Peer.FD = p[0], p[1]
 	case "file":
-		c.lower.fd, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
+		c.Lower.FD, err = unix.Open("/dev/null", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	case "none": // a number that no descriptor has
 	}
 	return c, err
@@ -186,30 +185,30 @@ func dial(addr unix.Sockaddr, wait bool) (int, error) {
 }
 
 // connect makes both ends.
-func (c *conn) connect(addr unix.Sockaddr) error {
+func (c *Conn) connect(addr unix.Sockaddr) error {
 	l, addr, err := listen(addr, 1)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(l)
-	if c.lower.fd, err = dial(addr, true); err != nil {
+	if c.Lower.FD, err = dial(addr, true); err != nil {
 		return err
 	}
 	return c.take(l)
 }
 
-func (c *conn) take(listener int) error {
+func (c *Conn) take(listener int) error {
 	fd, _, err := unix.Accept4(listener, unix.SOCK_CLOEXEC)
 	if err != nil {
 		return err
 	}
-	c.peer.fd = fd
+	c.Peer.FD = fd
 	return unix.SetsockoptInt(fd, unix.SOL_TCP, unix.TCP_NODELAY, 1)
 }
 
 // begin makes a lower that cannot connect: a listener with a backlog of 0 has room for one
 // connection, and that one is another.
-func (c *conn) begin() error {
+func (c *Conn) begin(settle func()) error {
 	l, addr, err := listen(&unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}, 0)
 	if err != nil {
 		return err
@@ -219,21 +218,33 @@ func (c *conn) begin() error {
 		return err
 	}
 	settle()
-	c.lower.fd, err = dial(addr, false)
+	c.Lower.FD, err = dial(addr, false)
 	return err
 }
 
 // accept makes room at the listener, and waits until the lower has sent its SYN again.
-func (c *conn) accept() string {
+func (c *Conn) accept(settle func()) string {
 	if c.listener < 0 {
 		return "no listener"
 	}
 	defer settle()
 	if _, _, err := unix.Accept4(c.listener, unix.SOCK_CLOEXEC); err != nil {
-		return name(err)
+		return Name(err)
 	}
 	err := c.take(c.listener)
 	unix.Close(c.listener)
 	c.listener = -1
-	return name(err)
+	return Name(err)
+}
+
+// Close closes what is open, at the end of a script.
+func (c *Conn) Close() {
+	for _, d := range []*End{&c.Lower, &c.Peer} {
+		if d.FD >= 0 {
+			d.Close()
+		}
+	}
+	if c.listener >= 0 {
+		unix.Close(c.listener)
+	}
 }

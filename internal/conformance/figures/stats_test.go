@@ -1,4 +1,4 @@
-package kernel
+package figures
 
 import (
 	"reflect"
@@ -16,30 +16,30 @@ mux            3          27               0          0                -        
 `
 
 func TestParseMuxes(t *testing.T) {
-	got, err := parseMuxes(procKCM, false)
+	got, err := ParseMuxes(procKCM, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []muxStats{
-		{total: "sockets 1 conns 0 tx 2/18", sockets: []string{"[0 unsent 1 TxWait RxWait]"}},
+	want := []Mux{
+		{Total: "sockets 1 conns 0 tx 2/18", Sockets: []string{"[0 unsent 1 TxWait RxWait]"}},
 		{
-			total:   "sockets 2 conns 1 rx 3/27",
-			sockets: []string{"[0 rx 1/9 tx 2/18 queue 2]", "[1 RxWait]"},
-			conns:   []string{"[0 rx 3/27 RxStop RxWait=5]"},
+			Total:   "sockets 2 conns 1 rx 3/27",
+			Sockets: []string{"[0 rx 1/9 tx 2/18 queue 2]", "[1 RxWait]"},
+			Conns:   []string{"[0 rx 3/27 RxStop RxWait=5]"},
 		},
 	}
 	// The Smem of sockets is "-", so that their columns are those of conns.
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	brief, err := parseMuxes(procKCM, true)
-	if err != nil || brief[1].total != "sockets 2 conns 1 rx 3" || brief[1].sockets[0] != "[0 rx 1 tx 2 queue 2]" {
+	brief, err := ParseMuxes(procKCM, true)
+	if err != nil || brief[1].Total != "sockets 2 conns 1 rx 3" || brief[1].Sockets[0] != "[0 rx 1 tx 2 queue 2]" {
 		t.Errorf("brief: %q, %v", brief, err)
 	}
-	if n, err := countMuxes(procKCM); n != 2 || err != nil {
+	if n, err := CountMuxes(procKCM); n != 2 || err != nil {
 		t.Errorf("%d multiplexors, %v", n, err)
 	}
-	if _, err := parseMuxes("   kcm-0 0 0 0 0 0 0 0 -\n", false); err == nil {
+	if _, err := ParseMuxes("   kcm-0 0 0 0 0 0 0 0 -\n", false); err == nil {
 		t.Error("a socket without a multiplexor is accepted")
 	}
 }
@@ -51,7 +51,7 @@ Psock    RX-Msgs    RX-Bytes         TX-Msgs    TX-Bytes         Reserved   Unre
 `
 
 func TestParseTotals(t *testing.T) {
-	mux, conns, err := parseTotals(procStats, false)
+	mux, conns, err := ParseTotals(procStats, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestParseTotals(t *testing.T) {
 	if want := "rx 4/36 too-big 1"; conns != want {
 		t.Errorf("conns %q, want %q", conns, want)
 	}
-	if _, _, err := parseTotals("MUX\n", false); err == nil {
+	if _, _, err := ParseTotals("MUX\n", false); err == nil {
 		t.Error("one line is accepted")
 	}
 }

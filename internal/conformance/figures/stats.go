@@ -1,21 +1,23 @@
-package kernel
+package figures
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/kcm-go/kcm/internal/conformance"
 )
 
-// muxStats is a multiplexor as /proc/net/kcm shows it.
-type muxStats struct {
-	total          string
-	sockets, conns []string
+// Mux is a multiplexor as /proc/net/kcm shows it.
+type Mux struct {
+	Total          string // sockets 1 conns 2 rx 3/27
+	Sockets, Conns []string
 }
 
 // figures tells counters of messages and bytes: rx msgs, rx bytes, tx msgs, tx bytes.
 func figures(f []string, brief bool) string {
 	if brief {
-		return join(nonzero("rx", f[0]), nonzero("tx", f[2]))
+		return conformance.Join(nonzero("rx", f[0]), nonzero("tx", f[2]))
 	}
 	var rx, tx string
 	if f[0] != "0" || f[1] != "0" {
@@ -24,18 +26,7 @@ func figures(f []string, brief bool) string {
 	if f[2] != "0" || f[3] != "0" {
 		tx = "tx " + f[2] + "/" + f[3]
 	}
-	return join(rx, tx)
-}
-
-// join joins the parts that are not empty.
-func join(parts ...string) string {
-	var some []string
-	for _, p := range parts {
-		if p != "" {
-			some = append(some, p)
-		}
-	}
-	return strings.Join(some, " ")
+	return conformance.Join(rx, tx)
 }
 
 // nonzero returns "name value", nothing if the value is 0.
@@ -46,14 +37,14 @@ func nonzero(name, value string) string {
 	return name + " " + value
 }
 
-// parseMuxes reads /proc/net/kcm: the multiplexors, the newest first. Memory and, for conns,
+// ParseMuxes reads /proc/net/kcm: the multiplexors, the newest first. Memory and, for conns,
 // the lengths of the queues are left out: they depend on how bytes lie in memory.
 //
 //	mux              RX-Msgs RX-Bytes TX-Msgs TX-Bytes - - - - KCMs: 1, Psocks 1
 //	   kcm-0         RX-Msgs RX-Bytes TX-Msgs TX-Bytes Recv-Q Rmem Send-Q - STATUS...
 //	   psock-0       RX-Msgs RX-Bytes TX-Msgs TX-Bytes Recv-Q Rmem Send-Q Smem STATUS...
-func parseMuxes(text string, brief bool) ([]muxStats, error) {
-	var muxes []muxStats
+func ParseMuxes(text string, brief bool) ([]Mux, error) {
+	var muxes []Mux
 	for _, line := range strings.Split(text, "\n") {
 		f := strings.Fields(line)
 		if len(f) < 9 || f[0] == "***" || f[0] == "Object" {
@@ -65,18 +56,18 @@ func parseMuxes(text string, brief bool) ([]muxStats, error) {
 			if len(f) != 13 {
 				return nil, fmt.Errorf("/proc/net/kcm: %q", line)
 			}
-			muxes = append(muxes, muxStats{
-				total: join("sockets", strings.TrimRight(f[10], ","), "conns", f[12], figures(f[1:5], brief)),
+			muxes = append(muxes, Mux{
+				Total: conformance.Join("sockets", strings.TrimRight(f[10], ","), "conns", f[12], figures(f[1:5], brief)),
 			})
 		case !indexed || len(muxes) == 0:
 			return nil, fmt.Errorf("/proc/net/kcm: %q", line)
 		case name == "kcm":
 			m := &muxes[len(muxes)-1]
-			m.sockets = append(m.sockets, "["+join(index, figures(f[1:5], brief), nonzero("queue", f[5]),
+			m.Sockets = append(m.Sockets, "["+conformance.Join(index, figures(f[1:5], brief), nonzero("queue", f[5]),
 				nonzero("unsent", f[7]), strings.Join(f[9:], " "))+"]")
 		case name == "psock":
 			m := &muxes[len(muxes)-1]
-			m.conns = append(m.conns, "["+join(index, figures(f[1:5], brief), strings.Join(f[9:], " "))+"]")
+			m.Conns = append(m.Conns, "["+conformance.Join(index, figures(f[1:5], brief), strings.Join(f[9:], " "))+"]")
 		default:
 			return nil, fmt.Errorf("/proc/net/kcm: %q", line)
 		}
@@ -84,8 +75,8 @@ func parseMuxes(text string, brief bool) ([]muxStats, error) {
 	return muxes, nil
 }
 
-// countMuxes returns the number of multiplexors that /proc/net/kcm names in its first line.
-func countMuxes(text string) (int, error) {
+// CountMuxes returns the number of multiplexors that /proc/net/kcm names in its first line.
+func CountMuxes(text string) (int, error) {
 	var n int
 	if _, err := fmt.Sscanf(text, "*** KCM statistics (%d MUX)", &n); err != nil {
 		return 0, fmt.Errorf("/proc/net/kcm: %w", err)
@@ -101,9 +92,9 @@ var totalNames = map[string]string{
 	"RX-BadLen": "bad-length", "RX-TooBig": "too-big", "RX-Timeout": "timeout", "TX-Aborts": "tx-aborts",
 }
 
-// parseTotals reads /proc/net/kcm_stats, which is two tables of one line: for the
+// ParseTotals reads /proc/net/kcm_stats, which is two tables of one line: for the
 // multiplexors and for the conns. The values stand under the names that the kernel gives them.
-func parseTotals(text string, brief bool) (mux, conns string, err error) {
+func ParseTotals(text string, brief bool) (mux, conns string, err error) {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	if len(lines) != 4 {
 		return "", "", fmt.Errorf("/proc/net/kcm_stats has %d lines, want 4", len(lines))
@@ -122,7 +113,7 @@ func parseTotals(text string, brief bool) (mux, conns string, err error) {
 			if _, err := strconv.ParseUint(f[i+4], 10, 64); err != nil {
 				return "", fmt.Errorf("/proc/net/kcm_stats: %w", err)
 			}
-			out = join(out, nonzero(name, f[i+4]))
+			out = conformance.Join(out, nonzero(name, f[i+4]))
 		}
 		return out, nil
 	}

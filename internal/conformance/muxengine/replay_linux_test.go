@@ -1,0 +1,62 @@
+package muxengine
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/kcm-go/kcm/internal/conformance"
+	"github.com/kcm-go/kcm/ring"
+)
+
+// missing are the verbs of sockets that package mux has nothing for yet. Scripts with one
+// of them are not run.
+var missing = []string{"send", "sendeach", "disable", "enable", "unattach", "stats", "poll", "try", "setsockopt", "getsockopt", "recv"}
+
+func uses(s *conformance.Script) string {
+	for _, st := range s.Steps {
+		a := st.Action
+		if a.Object != conformance.Conn && a.Object != conformance.Peer && slices.Contains(missing, a.Verb) {
+			return a.Verb
+		}
+	}
+	return ""
+}
+
+func TestScripts(t *testing.T) {
+	cases, err := conformance.Load(os.DirFS("../testdata"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []ring.Backend{ring.Epoll, ring.URing} {
+		if b == ring.URing {
+			l, err := ring.New(ring.Options{Backend: b})
+			if err != nil {
+				t.Logf("no io_uring: %v", err)
+				continue
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range cases {
+			t.Run(b.String()+"/"+c.Name, func(t *testing.T) {
+				t.Parallel()
+				if verb := uses(c.Script); verb != "" {
+					t.Skipf("uses %s", verb)
+				}
+				e, err := New(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := conformance.Play(e, c.Script, nil)
+				if err := e.Close(); err != nil {
+					t.Error(err)
+				}
+				for _, d := range conformance.Compare(c.Script, Name, got) {
+					t.Error(d)
+				}
+			})
+		}
+	}
+}
