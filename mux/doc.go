@@ -39,9 +39,10 @@
 // Connections come from [Mux.Serve], [Mux.Dial] and [Mux.Attach], which takes over one
 // that package net made; [Psock.Detach] gives it back with the bytes that no message
 // has used. [Mux.Shutdown] and [Mux.Close] end a Mux as they end a server of net/http;
-// [Mux.Retire] lets the peers finish first. A [Pool] keeps a number of connections to equal
-// servers up: one that fails is made again, after a delay that grows with each failure in a
-// row.
+// [Mux.Retire] lets the peers finish first. Listening sockets may come with the start of
+// the process, [InheritedListeners], and go on in another one, [HandOver]. A [Pool] keeps a
+// number of connections to equal servers up: one that fails is made again, after a delay
+// that grows with each failure in a row.
 //
 // Protocols that begin with a greeting or a login have a handler of their own for that,
 // Options.Handshake, until [Psock.Establish].

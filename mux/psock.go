@@ -315,7 +315,7 @@ func (p *Psock) stands() {
 		p.greeting.start()
 	}
 	p.state.Store(uint32(state))
-	if p.idle != nil {
+	if p.idle != nil && p.pooled == nil {
 		p.idle.start()
 	}
 	if p.mux.opt.OnOpen != nil {
@@ -431,7 +431,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		opened <- err
 		return
 	}
-	if p.mux.opt.OnClose != nil && (p.pooled == nil || p.pooled.state == ConnUp) {
+	if p.mux.opt.OnClose != nil && (p.pooled == nil || p.pooled.stood()) {
 		p.mux.opt.OnClose(p, err)
 	}
 	p.mux.dismiss(p.index)
