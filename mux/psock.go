@@ -393,6 +393,10 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	st.Closed++
 	st.Parser.Save(p.parser.Stats())
 	p.parser.Done()
+	if p.cause == nil && p.stream.Ticketed() > 0 { // the peer has a part of a message
+		p.cause = errCut
+		p.err.Store(&errCut)
+	}
 	var err error
 	unsent := rest.Len() - p.stream.Ticketed() // what a socket keeps is not lost
 	if p.cause != nil || unsent > 0 {
