@@ -126,7 +126,9 @@
 // send. All but the last wait for the messages that are with workers, and send the
 // answers. Otherwise OnClose gets a [*PsockError], in which errors.Is finds the errno. A
 // message that cannot be right, is too long, or takes too long to arrive ends its
-// connection after the replies to those before it. A panic of the handler or of a Work
+// connection after the replies to those before it. So does an error of the connection, a
+// reset for one: whole messages that were received before are delivered, also when the
+// connection is paused at that moment, and only then it ends. A panic of the handler or of a Work
 // function ends the connection whose message caused it, at once: replies to earlier
 // messages that have not left may be lost, none to later ones is sent; see
 // Options.CrashOnPanic.
