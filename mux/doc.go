@@ -39,9 +39,10 @@
 // Connections come from [Mux.Serve], [Mux.Dial] and [Mux.Attach], which takes over one
 // that package net made; [Psock.Detach] gives it back with the bytes that no message
 // has used. [Mux.Shutdown] and [Mux.Close] end a Mux as they end a server of net/http;
-// [Mux.Retire] lets the peers finish first. A [Pool] keeps a number of connections to equal
-// servers up: one that fails is made again, after a delay that grows with each failure in a
-// row.
+// [Mux.Retire] lets the peers finish first. Listening sockets may come with the start of
+// the process, [InheritedListeners], and go on in another one, [HandOver]. A [Pool] keeps a
+// number of connections to equal servers up: one that fails is made again, after a delay
+// that grows with each failure in a row.
 //
 // Protocols that begin with a greeting or a login have a handler of their own for that,
 // Options.Handshake, until [Psock.Establish].
@@ -104,6 +105,25 @@
 // GOMAXPROCS has to be at least one more than there are loops, or workers may wait for
 // milliseconds: a loop keeps its P for a while when it sleeps in the kernel.
 //
+// # Calls
+//
+// A [Client] is the other side: requests leave on whichever connection of a [Pool] is free,
+// and a reply finds its request by the number that both have (strparser.IDField; formats has
+// the place of it in some protocols). Servers may answer in any order.
+//
+//	pool, err := m.Pool(mux.PoolOptions{Addresses: addrs, Conns: 4})
+//	...
+//	cl, err := m.Client(mux.ClientOptions{IDs: formats.MongoDBIDs})
+//	...
+//	var c mux.Call
+//	err = c.Request.AppendCopy(m.Loops()[0], request, 0)
+//	...
+//	err = cl.Do(ctx, &c) // c.Reply is ours then
+//
+// A call ends once: with its reply, with its context, or with a [*CallError] when its
+// connection ended before the reply. A request that no server has seen as a whole is not
+// lost with its connection: it leaves on another one.
+//
 // # Pressure
 //
 // Messages are not dropped, and no queue grows without limit. When the out queue of
@@ -125,7 +145,9 @@
 // send. All but the last wait for the messages that are with workers, and send the
 // answers. Otherwise OnClose gets a [*PsockError], in which errors.Is finds the errno. A
 // message that cannot be right, is too long, or takes too long to arrive ends its
-// connection after the replies to those before it. A panic of the handler or of a Work
+// connection after the replies to those before it. So does an error of the connection, a
+// reset for one: whole messages that were received before are delivered, also when the
+// connection is paused at that moment, and only then it ends. A panic of the handler or of a Work
 // function ends the connection whose message caused it, at once: replies to earlier
 // messages that have not left may be lost, none to later ones is sent; see
 // Options.CrashOnPanic.

@@ -42,7 +42,8 @@ type Psock struct {
 	resumed time.Duration // since when there are none, by the loop's clock
 	leaving bool          // no more messages are delivered; see drain
 	cause   error
-	dropped int // bytes of an incomplete message
+	broken  error // of the connection, which leaves when what was received is delivered
+	dropped int   // bytes of an incomplete message
 
 	shared      bool      // sockets may send on it
 	sending     *sending  // when they can
@@ -221,7 +222,7 @@ func readDone(ps *strparser.Parser, err error) error {
 	p := ps.Owner().(*Psock)
 	switch {
 	case ps.Finished():
-		p.leave(nil, true) // the peer has finished in an orderly way: answer, then go
+		p.leave(p.broken, p.broken == nil) // if the peer has finished in an orderly way: answer, then go
 	case errors.Is(err, syscall.ENOMEM) && !ps.Stopped():
 		// Private memory is used up. The parser would ask again in the next turn.
 		p.shard.loop.StartTimer(&p.retry, memoryRetry, p)
@@ -281,7 +282,11 @@ func (w *lower) Post(err error) {
 		})
 		return
 	}
-	p.leave(err, true)
+	if p.broken != nil && errors.Is(err, syscall.EPIPE) { // inside a message: the error says more
+		p.leave(p.broken, false)
+	} else {
+		p.leave(err, true)
+	}
 	if abort != nil {
 		p.dropped = abort.Dropped
 	}
@@ -310,7 +315,7 @@ func (p *Psock) stands() {
 		p.greeting.start()
 	}
 	p.state.Store(uint32(state))
-	if p.idle != nil {
+	if p.idle != nil && p.pooled == nil {
 		p.idle.start()
 	}
 	if p.mux.opt.OnOpen != nil {
@@ -356,11 +361,16 @@ func (u *upper) StateChange(_ *ring.Stream, err error) {
 	p := (*Psock)(u)
 	defer p.guard(true)
 	p.shard.current = p
-	if err == nil {
-		p.parser.EOF()
+	if err != nil && p.leaving {
+		p.leave(err, false)
 		return
 	}
-	p.leave(err, false)
+	// Whole messages that came before are worth no less for an error. While the parser is
+	// paused they wait.
+	if p.broken = err; err != nil {
+		p.tell(toldLeaving | toldFailed)
+	}
+	p.parser.EOF()
 }
 
 func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
@@ -393,6 +403,10 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	st.Closed++
 	st.Parser.Save(p.parser.Stats())
 	p.parser.Done()
+	if p.cause == nil && p.stream.Ticketed() > 0 { // the peer has a part of a message
+		p.cause = errCut
+		p.err.Store(&errCut)
+	}
 	var err error
 	unsent := rest.Len() - p.stream.Ticketed() // what a socket keeps is not lost
 	if p.cause != nil || unsent > 0 {
@@ -420,7 +434,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		opened <- err
 		return
 	}
-	if p.mux.opt.OnClose != nil && (p.pooled == nil || p.pooled.state == ConnUp) {
+	if p.mux.opt.OnClose != nil && (p.pooled == nil || p.pooled.stood()) {
 		p.mux.opt.OnClose(p, err)
 	}
 	p.mux.dismiss(p.index)

@@ -45,7 +45,7 @@ func (p *Psock) trySend(msg *sgmsg.Message) (ok bool, err error) {
 		return false, nil
 	case !p.local(msg):
 		return true, p.push(msg, p.mux.producer())
-	case p.leaving && p.later == nil:
+	case p.leaving && p.later == nil, p.stream.Failed() != nil:
 		return false, ErrClosed
 	}
 	p.Send(msg)

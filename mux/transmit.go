@@ -58,6 +58,7 @@ type transmitStats struct {
 	retries, discarded   uint64
 	reserved, unreserved uint64
 	aborts               uint64
+	unattached           uint64 // while a socket had it
 }
 
 // trainBytes bounds several messages that travel together.
@@ -96,10 +97,11 @@ const (
 
 // News of a connection.
 const (
-	toldOpen    uint32 = 1 << iota // it stands
-	toldLeaving                    // it takes no new message
-	toldFailed                     // for a cause: it is aborted
-	toldSettled                    // the train has come as far as accepted says
+	toldOpen       uint32 = 1 << iota // it stands
+	toldLeaving                       // it takes no new message
+	toldFailed                        // for a cause: it is aborted
+	toldUnattached                    // it is given back
+	toldSettled                       // the train has come as far as accepted says
 )
 
 func newTransmit(m *Mux) *transmit {
@@ -225,6 +227,9 @@ func (tx *transmit) admit() {
 		if what&toldOpen != 0 && what&(toldLeaving|toldFailed) == 0 && k.state == sendingOff {
 			tx.able++
 			tx.give(k)
+		}
+		if what&toldUnattached != 0 && k.holder != nil {
+			tx.stats.unattached++
 		}
 		if what&(toldLeaving|toldFailed) != 0 {
 			tx.stop(k, what&toldFailed != 0)

@@ -31,7 +31,7 @@ func (s *Stream) Drain(cause error) {
 	l.queued.remove(s)
 	l.StopTimer(&s.timer)
 	s.want = 0
-	if s.rerr != nil {
+	if s.rerr != nil || s.failed != nil {
 		s.end(cause)
 		return
 	}
@@ -55,7 +55,7 @@ func (s *Stream) shutdownWrite() {
 // the bytes that were received and not consumed, which it may move; or with an
 // error if the stream ended first. Handler.Closed is called after fn.
 func (s *Stream) Detach(fn func(fd int, rest *sgmsg.Message, err error)) {
-	if s.state != open_ || s.detach != nil {
+	if s.state != open_ || s.detach != nil || s.failed != nil {
 		fn(-1, nil, ErrClosed)
 		return
 	}
@@ -68,7 +68,7 @@ func (s *Stream) Detach(fn func(fd int, rest *sgmsg.Message, err error)) {
 // accepted is in the rest of Handler.Closed, and so its peer may have got a part of a message.
 // A stream that Detach was called on is given to the first.
 func (s *Stream) DetachNow(fn func(fd int, rest *sgmsg.Message, err error)) {
-	if s.state != open_ || s.detach != nil {
+	if s.state != open_ || s.detach != nil || s.failed != nil {
 		fn(-1, nil, ErrClosed)
 		return
 	}
@@ -83,6 +83,9 @@ func (s *Stream) end(cause error) {
 		return
 	}
 	l := s.loop
+	if s.failed != nil {
+		cause = s.failed
+	}
 	if s.detach != nil && (cause != nil || !s.rush && (!s.sealed || s.out.Len() > 0)) { // ended before it could be given away
 		fn := s.detach
 		s.detach = nil

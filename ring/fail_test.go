@@ -156,3 +156,76 @@ func TestFailingRealBackEnd(t *testing.T) {
 		}
 	})
 }
+
+// Nothing can be sent any more on a stream whose handler leaves bytes unread: whoever waits
+// for its out queue goes on at once, the handler gets what had come, more of it than the
+// credit too, and then the reason. What was not sent is in Closed.
+func TestFailedStreamIsReadToItsEnd(t *testing.T) {
+	for _, told := range []bool{false, true} { // the receive side ends before
+		o := small()
+		o.SendTimeout = time.Second
+		b := newBed(t, o)
+		r, peer := b.opened()
+		r.keep = true
+		b.write(peer, make([]byte, 20<<10))
+		b.quiet()
+		if told {
+			r.keep = false
+			r.s.Kick()
+			r.onCheck = func(s *Stream) { r.take(s) }
+			b.quiet()
+			if err := peer.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			b.quiet()
+		}
+		peer.SetReadBuffer(10)
+		var settled []int
+		tick := &Ticket{Settled: func(n int) { settled = append(settled, n) }}
+		send(t, r.s, make([]byte, 30<<10))
+		if _, err := r.s.PushTicket(message(t, b.l, make([]byte, 100)), tick); err != nil {
+			t.Fatal(err)
+		}
+		w := newWaiter()
+		if !r.s.Await(&w.Waiter) {
+			t.Fatal("the out queue is short")
+		}
+		// Until the peer has not read for too long.
+		if err := b.sim.Run(func() bool { return w.woken > 0 }, b.turn); err != nil {
+			t.Fatal(err)
+		}
+		m := message(t, b.l, []byte("late"))
+		if err := r.s.Send(m); err != ErrClosed {
+			t.Errorf("Send: %v, want ErrClosed", err)
+		}
+		if err := r.s.Push(m); err != ErrClosed {
+			t.Errorf("Push: %v, want ErrClosed", err)
+		}
+		m.Release()
+		if !isErrno(r.s.Failed(), syscall.ETIMEDOUT) || r.s.Overdrawn() || r.s.Crowded() {
+			t.Errorf("failed: %v, overdrawn %v, crowded %v", r.s.Failed(), r.s.Overdrawn(), r.s.Crowded())
+		}
+		b.quiet()
+		if len(settled) != 1 || settled[0] != 0 {
+			t.Errorf("the ticket was settled with %d, want 0 once", settled)
+		}
+		if !told {
+			if r.closes > 0 {
+				t.Error("Closed before the handler has had what was received")
+			}
+			r.keep = false
+			r.onCheck = func(s *Stream) { r.take(s) }
+			r.s.Kick()
+			b.quiet()
+			if r.ended != r.cause {
+				t.Errorf("StateChange has %v", r.ended)
+			}
+		}
+		if len(r.got) != 20<<10 || r.states != 1 || r.closes != 1 || !isErrno(r.cause, syscall.ETIMEDOUT) {
+			t.Errorf("%d bytes received, StateChange %d times, Closed %d times with %v", len(r.got), r.states, r.closes, r.cause)
+		}
+		if want := 30<<10 + 100 - 10; r.rest != want {
+			t.Errorf("%d bytes were not sent, want %d", r.rest, want)
+		}
+	}
+}

@@ -101,8 +101,8 @@ func (s *Stream) openBox() *box {
 // On error m is still the caller's: ErrClosed when the stream is ending (Drain, Detach
 // and Close have been called, or it failed), ENOBUFS when more than
 // Options.SendHard bytes would wait for the loop, which ends the stream. An error of
-// the socket ends the stream; what was not accepted is in the rest of
-// Handler.Closed.
+// the socket ends the stream, when what was received has been consumed; what was not
+// accepted is in the rest of Handler.Closed.
 func (s *Stream) Push(m *sgmsg.Message) error {
 	_, err := s.push(m, nil)
 	return err
@@ -175,11 +175,17 @@ func (s *Stream) Pushing() bool {
 // the out queue. Safe for concurrent use.
 func (s *Stream) Crowded() bool {
 	b := s.box.Load()
-	return b != nil && b.bytes.Load()+b.behind.Load() > int64(s.loop.opt.SendSoft)
+	return b != nil && b.bytes.Load()+b.behind.Load()-b.ticket.out.Load() > int64(s.loop.opt.SendSoft)
 }
 
 // tellBehind makes the length of the out queue known to the others.
-func (s *Stream) tellBehind() { s.box.Load().behind.Store(int64(s.out.Len())) }
+func (s *Stream) tellBehind() {
+	n := int64(s.out.Len())
+	if s.failed != nil { // nobody waits for it
+		n = 0
+	}
+	s.box.Load().behind.Store(n)
+}
 
 // visit writes the message as a guest, and leaves. It reports whether the kernel has
 // accepted all of it.
@@ -259,9 +265,9 @@ func (s *Stream) called() {
 	if s.state < closing {
 		switch {
 		case s.fate != nil:
-			s.end(s.fate)
+			s.fail(s.fate)
 		case s.state < draining && s.out.Len() > s.loop.opt.SendHard:
-			s.end(errTooMuchQueued)
+			s.fail(errTooMuchQueued)
 		}
 	}
 	s.proceed()
@@ -274,6 +280,7 @@ func (s *Stream) proceed() {
 		if s.ops == 0 {
 			s.loop.dying.push(s)
 		}
+	case s.failed != nil:
 	case s.out.Len() == 0:
 		s.drained()
 	default:
@@ -282,7 +289,7 @@ func (s *Stream) proceed() {
 }
 
 // leaving reports whether the stream takes no more from others.
-func (s *Stream) leaving() bool { return s.state > open_ || s.detach != nil }
+func (s *Stream) leaving() bool { return s.state > open_ || s.detach != nil || s.failed != nil }
 
 // gather moves the box to the out queue, taking the door for it, unless a guest is
 // there. It reports false when somebody held the lock; then the task comes again.
@@ -384,8 +391,11 @@ func (s *Stream) seal() bool {
 	}
 	s.sealed = true
 	s.ops &^= guest
-	if s.state == closing {
+	switch {
+	case s.state == closing:
 		s.cut()
+	case s.failed != nil && s.state == open_:
+		s.broken()
 	}
 	return true
 }

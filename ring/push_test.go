@@ -386,6 +386,16 @@ func TestPushToADeadPeer(t *testing.T) {
 		want := syscall.EPIPE
 		if !receiving {
 			want = syscall.ECONNRESET
+			if r.closes != 0 {
+				t.Error("Closed before the handler has had what was received")
+			}
+			r.keep = false
+			r.onCheck = func(s *Stream) { r.take(s) }
+			r.s.Kick()
+			b.quiet()
+			if len(r.got) != 8<<10 || r.ended != r.cause {
+				t.Errorf("%d bytes received, then %v", len(r.got), r.ended)
+			}
 		}
 		if r.closes != 1 || !isErrno(r.cause, want) || string(unsent) != "into the void, all of it" {
 			t.Errorf("Closed %d times with %v, want %v, unsent %q", r.closes, r.cause, want, unsent)

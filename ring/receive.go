@@ -45,6 +45,9 @@ func (s *Stream) ended(err error) {
 	if s.Ended() {
 		return
 	}
+	if s.failed != nil {
+		err = s.failed
+	}
 	s.eof, s.rerr = err == nil, err
 	switch s.state {
 	case open_:
@@ -82,6 +85,10 @@ func (s *Stream) deliver() {
 // steer brings the receive operation in flight in line with what is wanted.
 func (s *Stream) steer() {
 	if s.state != open_ && s.state != draining {
+		return
+	}
+	if s.failed != nil && s.told && s.unread.Len() == 0 {
+		s.end(s.failed)
 		return
 	}
 	l := s.loop

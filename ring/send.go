@@ -14,7 +14,7 @@ import (
 // sends, ENOBUFS when the queue would exceed its hard limit, which ends the
 // stream.
 func (s *Stream) Send(m *sgmsg.Message) error {
-	if s.state > open_ {
+	if s.state > open_ || s.failed != nil {
 		return ErrClosed
 	}
 	if s.shared || s.bounded || s.out.Len()+m.Len() > s.loop.opt.SendHard {
@@ -31,7 +31,7 @@ func (s *Stream) Send(m *sgmsg.Message) error {
 func (s *Stream) sendMore(m *sgmsg.Message) error {
 	n := s.out.Len() + m.Len()
 	if n+s.Pushed() > s.loop.opt.SendHard {
-		s.end(errTooMuchQueued)
+		s.fail(errTooMuchQueued)
 		return errTooMuchQueued
 	}
 	m.MoveTo(&s.out)
@@ -64,7 +64,16 @@ func (s *Stream) Written() uint64 {
 
 // Overdrawn reports that the out queue is over its soft limit: whoever fills it
 // should wait (Await).
-func (s *Stream) Overdrawn() bool { return s.out.Len() > s.loop.opt.SendSoft }
+func (s *Stream) Overdrawn() bool { return s.owed() > s.loop.opt.SendSoft && s.failed == nil }
+
+// owed is the length of the out queue without a message with a ticket.
+func (s *Stream) owed() int {
+	n := s.out.Len()
+	if s.ticketed {
+		n -= s.box.Load().ticket.missing(s.written)
+	}
+	return n
+}
 
 // Waiter is somebody who filled an out queue over its limit and waits for it to
 // drain. It is embedded in the producer. Wake is called once, on the thread of
@@ -102,7 +111,7 @@ func (s *Stream) wakeWaiters() {
 
 func (s *Stream) wantSend() {
 	const busy = 1<<backend.OpSend | 1<<backend.OpPoll | 1<<backend.OpConnect
-	if s.ops&busy == 0 && s.out.Len() > 0 && (s.state == open_ || s.state == draining) && (!s.away || s.enter()) {
+	if s.ops&busy == 0 && s.out.Len() > 0 && (s.state == open_ || s.state == draining) && s.failed == nil && (!s.away || s.enter()) {
 		s.loop.dirty.push(s)
 	}
 }
@@ -132,10 +141,13 @@ const maxSendBytes = 4 << 20
 func (s *Stream) sent(ev *backend.Event) {
 	l := s.loop
 	if ev.Res < 0 {
-		if ev.Err() == syscall.EAGAIN {
+		switch {
+		case s.failed != nil:
+			s.settleFailed()
+		case ev.Err() == syscall.EAGAIN:
 			s.awaitSpace()
-		} else if s.state < closing {
-			s.end(fmt.Errorf("send: %w", ev.Err()))
+		default:
+			s.fail(fmt.Errorf("send: %w", ev.Err()))
 		}
 		return
 	}
@@ -146,6 +158,10 @@ func (s *Stream) sent(ev *backend.Event) {
 		s.tellBehind()
 	}
 	if s.state >= closing {
+		return
+	}
+	if s.failed != nil {
+		s.settleFailed()
 		return
 	}
 	s.loop.StopTimer(&s.stall)
@@ -160,7 +176,7 @@ func (s *Stream) sent(ev *backend.Event) {
 		s.wantSend()
 	}
 	// Last, because those who are woken send at once.
-	if s.waiters != nil && s.out.Len() <= l.opt.SendSoft/2 {
+	if s.waiters != nil && s.owed() <= l.opt.SendSoft/2 {
 		s.wakeWaiters()
 	}
 	if s.ticketed {

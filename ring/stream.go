@@ -25,7 +25,8 @@ type Handler interface {
 	Evict(s *Stream, pool *sgmsg.Arena)
 	// StateChange: the receive side has ended, at an orderly end of stream (err
 	// nil) or with an error. Called once, after the DataReady for the last
-	// bytes.
+	// bytes. A stream that can no longer send ends by itself afterwards, once all
+	// bytes are consumed; else the handler does something about it.
 	StateChange(s *Stream, err error)
 	// Check: somebody called Kick.
 	Check(s *Stream)
@@ -100,6 +101,7 @@ type Stream struct {
 	chunks bool          // the message in progress goes without the large region
 	told   bool          // StateChange was called
 	rerr   error         // what ended the receive side
+	failed error         // what ended the sending; see fail
 
 	out     sgmsg.Message
 	waiters *Waiter
@@ -248,7 +250,7 @@ func (s *Stream) Expire(t *Timer) {
 	case s.state == draining && s.shut:
 		s.end(s.cause) // the linger is over
 	default:
-		s.end(syscall.ETIMEDOUT)
+		s.fail(syscall.ETIMEDOUT)
 	}
 }
 
@@ -266,8 +268,10 @@ func (s *Stream) complete(ev *backend.Event) {
 	case backend.OpSend:
 		s.sent(ev)
 	case backend.OpPoll:
-		s.loop.stuck.remove(s)
-		s.wantSend()
+		if s.failed == nil {
+			s.loop.stuck.remove(s)
+			s.wantSend()
+		}
 	case backend.OpConnect:
 		s.connected(ev)
 	}
