@@ -49,6 +49,7 @@ type Mux struct {
 	shards  []*shard
 	profile *strparser.Profile
 	handler atomic.Pointer[Handler]
+	client  atomic.Pointer[Client]
 	steer   *steer
 	tx      *transmit
 	guests  guests

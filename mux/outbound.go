@@ -48,6 +48,7 @@ type outbound struct {
 type parcel struct {
 	next *parcel
 	msg  sgmsg.Message
+	call callRef // whose request it is, if it is one
 }
 
 type parcelList struct {
@@ -253,6 +254,7 @@ func (o *outbound) end() bool {
 func (o *outbound) finish(p *parcel) {
 	o.unsent -= int64(p.msg.Len()) + chargeOverMsg
 	p.msg.Reset()
+	p.call = callRef{}
 	p.next, o.parcels = o.parcels, p
 }
 

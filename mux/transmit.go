@@ -243,9 +243,11 @@ func (tx *transmit) admit() {
 
 // give hands a connection that has become free to the socket that has waited for longest.
 func (tx *transmit) give(k *sending) {
-	if s := tx.waiters.pop(); s != nil {
-		tx.bind(k, s)
-		return
+	for s := tx.waiters.pop(); s != nil; s = tx.waiters.pop() {
+		if tx.depart(k, s) {
+			tx.bind(k, s)
+			return
+		}
 	}
 	k.state = sendingFree
 	tx.free.push(k)
@@ -257,8 +259,11 @@ func (tx *transmit) start(s *Socket) {
 	if o.psock != nil || o.waits || o.queue.head == nil {
 		return
 	}
-	if k := tx.free.pop(); k != nil {
-		tx.bind(k, s)
+	if k := tx.free.head; k != nil {
+		if tx.depart(k, s) {
+			tx.free.remove(k)
+			tx.bind(k, s)
+		}
 		return
 	}
 	o.waits = true
@@ -338,7 +343,7 @@ func (tx *transmit) bind(k *sending, s *Socket) {
 	tx.load(k)
 }
 
-// load makes the next train of the connection's socket.
+// load makes the next train of the connection's socket, whose first message has departed.
 func (tx *transmit) load(k *sending) {
 	o := &k.holder.out
 	o.more = false
@@ -348,6 +353,10 @@ func (tx *transmit) load(k *sending) {
 		n := p.msg.Len()
 		if o.train.n > 0 && k.wire.Len()+n > trainBytes {
 			break
+		}
+		if o.train.n > 0 && !p.call.departs(k.psock) {
+			tx.drop(o.queue.pop(), o)
+			continue
 		}
 		if err := p.msg.Clone(&k.wire, 0, n); err != nil {
 			panic("mux: cloning a whole message: " + err.Error()) // the range is the message's, and wire has no limit
@@ -365,6 +374,7 @@ func (tx *transmit) settle(k *sending, accepted int) {
 		p := o.train.pop()
 		n := p.msg.Len()
 		accepted -= n
+		p.call.arrives(k.psock)
 		o.finish(p)
 		k.stats.messages++
 		tx.stats.messages++
@@ -372,7 +382,7 @@ func (tx *transmit) settle(k *sending, accepted int) {
 	}
 	if o.train.head != nil { // the connection has ended
 		tx.stop(k, true)
-		o.queue.putBack(&o.train)
+		o.recall()
 		if o.gone {
 			tx.stats.discarded += o.discard()
 		} else {
@@ -380,7 +390,7 @@ func (tx *transmit) settle(k *sending, accepted int) {
 			tx.stats.retries++
 		}
 	}
-	if k.state == sendingReserved && o.queue.head != nil && tx.waiters.head == nil {
+	if k.state == sendingReserved && tx.waiters.head == nil && tx.depart(k, s) {
 		tx.load(k)
 	} else {
 		tx.release(k)
