@@ -197,6 +197,23 @@ func (l *burstList) pop() *burst {
 	return b
 }
 
+// removeParked takes the parked burst of p out, if it is there.
+func (l *burstList) removeParked(p *Psock) *burst {
+	var last *burst
+	for at := &l.head; *at != nil; at = &(*at).next {
+		if b := *at; b.parked && b.psock == p {
+			*at = b.next
+			if l.tail == b {
+				l.tail = last
+			}
+			b.next = nil
+			return b
+		}
+		last = *at
+	}
+	return nil
+}
+
 // burstPool keeps a loop's bursts. get is for the loop; put for anybody.
 type burstPool struct {
 	free     *burst

@@ -4,16 +4,39 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"github.com/kcm-go/kcm/sgmsg"
 )
 
-// Detach gives the connection back once everything queued has been sent. Bytes
-// that were received and not delivered as part of a message are not lost: the
-// returned connection replays them before it reads on. It blocks; on a loop's
-// thread it returns EDEADLK (see DetachTo). The Psock is closed afterwards and
-// OnClose is called.
-func (p *Psock) Detach() (net.Conn, error) {
+// Detach gives the connection back once the workers have handled what they were passed
+// and everything queued has been sent. Bytes that were received and not delivered as
+// part of a message are not lost: the returned connection replays them before it reads
+// on. It blocks; on a loop's thread it returns EDEADLK (see DetachTo). The Psock is closed
+// afterwards and OnClose is called.
+//
+// Errors, those of the kernel's unattach, each of which is ErrClosed as well: EALREADY when
+// the connection is ending or being given back, ENOENT when it has ended.
+func (p *Psock) Detach() (net.Conn, error) { return p.give(p.DetachTo) }
+
+// DetachTo is Detach for handlers: it returns at once, and fn is called in a
+// goroutine of its own with the connection or an error. No message that has
+// arrived behind the present one is delivered any more; its bytes are replayed.
+func (p *Psock) DetachTo(fn func(net.Conn, error)) { p.giveTo(fn, p.detach) }
+
+// Unattach is Detach that waits for nothing, the kernel's unattach. A message that is
+// parked, for want of a reader, is dropped and counted (Stats.RxReadyDrops). One that a socket
+// is sending on the connection begins again on another; the peer of this one then has a part
+// of it, and the end of the connection, OnClose and Err, is EPIPE. Messages with the workers
+// stay theirs, and their replies go to OnLost, as does what Psock.Send has queued. Bytes that are
+// not yet part of a message are replayed.
+func (p *Psock) Unattach() (net.Conn, error) { return p.give(p.UnattachTo) }
+
+// UnattachTo is Unattach for handlers, as DetachTo is Detach.
+func (p *Psock) UnattachTo(fn func(net.Conn, error)) { p.giveTo(fn, p.unattach) }
+
+// give waits for a connection to be given back.
+func (p *Psock) give(start func(func(net.Conn, error))) (net.Conn, error) {
 	if p.mux.onThread() {
 		return nil, ErrDeadlock
 	}
@@ -22,39 +45,100 @@ func (p *Psock) Detach() (net.Conn, error) {
 		err error
 	}
 	done := make(chan result, 1)
-	p.DetachTo(func(c net.Conn, err error) { done <- result{c, err} })
+	start(func(c net.Conn, err error) { done <- result{c, err} })
 	r := <-done
 	return r.c, r.err
 }
 
-// DetachTo is Detach for handlers: it returns at once, and fn is called in a
-// goroutine of its own with the connection or an error. No message that has
-// arrived behind the present one is delivered any more; its bytes are replayed.
-func (p *Psock) DetachTo(fn func(net.Conn, error)) {
+// giveTo starts to give the connection back, on its loop.
+func (p *Psock) giveTo(fn func(net.Conn, error), start func(func(net.Conn, error))) {
 	ok := p.shard.loop.OnThread()
 	if ok {
-		p.detach(fn)
+		start(fn)
 	} else {
-		ok = p.shard.loop.Post(func() { p.detach(fn) })
+		ok = p.shard.loop.Post(func() { start(fn) })
 	}
 	if !ok {
-		go fn(nil, ErrClosed)
+		go fn(nil, errEnded)
 	}
+}
+
+var (
+	errLeaving error = fmt.Errorf("detach: the connection is ending or being given back: %w (%w)", syscall.EALREADY, ErrClosed)
+	errEnded   error = fmt.Errorf("detach: the connection has ended: %w (%w)", syscall.ENOENT, ErrClosed)
+)
+
+// mayGive reports whether the connection can be given back, and tells fn if not.
+func (p *Psock) mayGive(fn func(net.Conn, error)) bool {
+	switch {
+	case p.dead.Load():
+		go fn(nil, errEnded)
+	case p.leaving:
+		go fn(nil, errLeaving)
+	default:
+		return true
+	}
+	return false
 }
 
 func (p *Psock) detach(fn func(net.Conn, error)) {
-	if p.leaving {
-		go fn(nil, ErrClosed)
+	if !p.mayGive(fn) {
 		return
 	}
+	p.shard.stats.unattached++
 	p.leaves(nil)
 	p.parser.Stop()
-	p.afterWork(func() { p.handBack(fn) })
+	p.afterWork(func() { p.handBack(p.stream.Detach, fn) })
 }
 
-// handBack gives the descriptor back: everything has been answered.
-func (p *Psock) handBack(fn func(net.Conn, error)) {
-	p.stream.Detach(func(fd int, rest *sgmsg.Message, err error) {
+func (p *Psock) unattach(fn func(net.Conn, error)) {
+	if !p.mayGive(fn) {
+		return
+	}
+	p.shard.stats.unattached++
+	p.tell(toldUnattached)
+	p.leaves(nil)
+	p.parser.Stop()
+	p.shard.handOver() // what is on its way may be parked
+	if p.mux.steer.dropParked(p) {
+		p.shard.stats.rxReadyDrops++
+	}
+	p.handBack(p.stream.DetachNow, fn)
+}
+
+// dropParked drops the message that a connection is parked with, if it is. The
+// connection's loop is the caller.
+func (st *steer) dropParked(p *Psock) bool {
+	st.lock()
+	var wake *Reader
+	st.admit(&wake)
+	b := st.parked.removeParked(p)
+	if b == nil {
+		if b = p.flow.backlog.removeParked(p); b != nil {
+			n := int64(b.charge)
+			p.flow.behind.Add(-n)
+			st.behind.Add(-n)
+			st.waiting -= b.rest()
+		}
+	}
+	if b != nil {
+		st.dropped(b)
+	}
+	if !st.fifo {
+		st.crowded.Store(st.parked.head != nil)
+	}
+	st.unlock()
+	for wake != nil {
+		rd := wake
+		wake, rd.next = rd.next, nil
+		rd.wake()
+	}
+	return b != nil
+}
+
+// handBack gives the descriptor back.
+func (p *Psock) handBack(detach func(func(int, *sgmsg.Message, error)), fn func(net.Conn, error)) {
+	detach(func(fd int, rest *sgmsg.Message, err error) {
 		if err != nil {
 			go fn(nil, err)
 			return

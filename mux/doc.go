@@ -39,9 +39,10 @@
 // Connections come from [Mux.Serve], [Mux.Dial] and [Mux.Attach], which takes over one
 // that package net made; [Psock.Detach] gives it back with the bytes that no message
 // has used. [Mux.Shutdown] and [Mux.Close] end a Mux as they end a server of net/http;
-// [Mux.Retire] lets the peers finish first. A [Pool] keeps a number of connections to equal
-// servers up: one that fails is made again, after a delay that grows with each failure in a
-// row.
+// [Mux.Retire] lets the peers finish first. Listening sockets may come with the start of
+// the process, [InheritedListeners], and go on in another one, [HandOver]. A [Pool] keeps a
+// number of connections to equal servers up: one that fails is made again, after a delay
+// that grows with each failure in a row.
 //
 // Protocols that begin with a greeting or a login have a handler of their own for that,
 // Options.Handshake, until [Psock.Establish].
@@ -103,6 +104,25 @@
 //
 // GOMAXPROCS has to be at least one more than there are loops, or workers may wait for
 // milliseconds: a loop keeps its P for a while when it sleeps in the kernel.
+//
+// # Calls
+//
+// A [Client] is the other side: requests leave on whichever connection of a [Pool] is free,
+// and a reply finds its request by the number that both have (strparser.IDField; formats has
+// the place of it in some protocols). Servers may answer in any order.
+//
+//	pool, err := m.Pool(mux.PoolOptions{Addresses: addrs, Conns: 4})
+//	...
+//	cl, err := m.Client(mux.ClientOptions{IDs: formats.MongoDBIDs})
+//	...
+//	var c mux.Call
+//	err = c.Request.AppendCopy(m.Loops()[0], request, 0)
+//	...
+//	err = cl.Do(ctx, &c) // c.Reply is ours then
+//
+// A call ends once: with its reply, with its context, or with a [*CallError] when its
+// connection ended before the reply. A request that no server has seen as a whole is not
+// lost with its connection: it leaves on another one.
 //
 // # Pressure
 //

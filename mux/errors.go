@@ -55,5 +55,6 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v\n%s", e.Value, e.Stack) }
 
 var (
+	errCut     error = fmt.Errorf("the connection ended inside a message that was being sent: %w", syscall.EPIPE)
 	errTooLong error = fmt.Errorf("send: message longer than MaxMessage: %w", syscall.EMSGSIZE)
 )

@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"fmt"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -51,6 +52,37 @@ func checkFD(fd int) (cookie uint64, err error) {
 		return 0, syscall.EOPNOTSUPP
 	}
 	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+}
+
+// checkListener tells a listening stream socket from everything else: EBADF, ENOTSOCK,
+// EINVAL when it does not listen, EOPNOTSUPP for other kinds.
+func checkListener(fd int) error {
+	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return err
+	}
+	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return err
+	}
+	typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return err
+	}
+	proto, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+	switch {
+	case typ != unix.SOCK_STREAM:
+		return syscall.EOPNOTSUPP
+	case family == unix.AF_UNIX:
+	case (family == unix.AF_INET || family == unix.AF_INET6) &&
+		(proto == unix.IPPROTO_TCP || proto == unix.IPPROTO_MPTCP): // of package net
+	default:
+		return syscall.EOPNOTSUPP
+	}
+	if listens == 0 {
+		return fmt.Errorf("it does not listen: %w", syscall.EINVAL)
+	}
+	return nil
 }
 
 func closeFD(fd int) { _ = unix.Close(fd) }

@@ -10,4 +10,5 @@ import (
 
 func dupConn(syscall.Conn) (int, error) { return -1, ring.ErrNotSupported }
 func checkFD(int) (uint64, error)       { return 0, ring.ErrNotSupported }
+func checkListener(int) error           { return ring.ErrNotSupported }
 func closeFD(int)                       {}

@@ -86,12 +86,13 @@ const (
 	ConnWaiting   ConnState = iota // for its next attempt
 	ConnResolving                  // its name
 	ConnDialling
+	ConnGreeting // it stands, in its handshake (Options.Handshake)
 	ConnUp
 	ConnEnded // for good: the pool is closed, or the loop has ended
 )
 
 func (s ConnState) String() string {
-	return [...]string{"waiting", "resolving", "dialling", "up", "ended"}[s]
+	return [...]string{"waiting", "resolving", "dialling", "greeting", "up", "ended"}[s]
 }
 
 // ConnHealth tells of one connection of a [Pool].
@@ -154,7 +155,7 @@ func (c *Pool) each(fn func(*poolConn)) {
 	}
 }
 
-// Wait waits until n connections stand. Errors: ctx.Err, and then the cause of the last
+// Wait waits until n connections stand, and are established if there is a handshake. Errors: ctx.Err, and then the cause of the last
 // failure is wrapped as well; EINVAL when n is more than there are; ErrClosed when the pool
 // or the loops have ended; EDEADLK on a loop's thread when it would have to wait.
 func (c *Pool) Wait(ctx context.Context, n int) error {

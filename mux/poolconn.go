@@ -14,10 +14,10 @@ import (
 
 // poolConn is one connection of a Pool, through all its lives:
 //
-//	resolving -> dialling -> up -> waiting -> resolving ...
-//	    \___________\________________^
+//	resolving -> dialling -> greeting -> up -> waiting -> resolving ...
+//	    \___________\___________\_______________^
 //
-// A literal address is not resolved. Once the pool is closed it ends, from any state.
+// A literal address is not resolved, and without Options.Handshake there is no greeting. Once the pool is closed it ends, from any state.
 //
 // Only its loop's thread touches it, but for what is under the pool's mu.
 type poolConn struct {
@@ -27,7 +27,7 @@ type poolConn struct {
 	backoff backoff
 	timer   ring.Timer // limit of an attempt, or the delay before the next
 	attempt uint64     // whose answers are welcome
-	psock   *Psock     // dialling or up
+	psock   *Psock     // dialling, greeting or up
 	state   ConnState
 
 	// Under pool.mu, for others to see.
@@ -164,8 +164,22 @@ func (c *poolConn) dial(to net.Addr) {
 // opened is called when the connection stands.
 func (c *poolConn) opened() {
 	c.shard.loop.StopTimer(&c.timer)
+	if c.psock.greeting != nil {
+		c.become(ConnGreeting)
+		return
+	}
 	c.become(ConnUp)
 }
+
+// established is called when the connection's handshake is over.
+func (c *poolConn) established() {
+	if c.state == ConnGreeting { // else it will not stand before OnOpen returns
+		c.become(ConnUp)
+	}
+}
+
+// stood reports whether the connection has, so that OnOpen was called.
+func (c *poolConn) stood() bool { return c.state == ConnGreeting || c.state == ConnUp }
 
 // ended is called when the connection has ended, or could not be made.
 func (c *poolConn) ended(cause error) {

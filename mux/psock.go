@@ -315,7 +315,7 @@ func (p *Psock) stands() {
 		p.greeting.start()
 	}
 	p.state.Store(uint32(state))
-	if p.idle != nil {
+	if p.idle != nil && p.pooled == nil {
 		p.idle.start()
 	}
 	if p.mux.opt.OnOpen != nil {
@@ -367,7 +367,9 @@ func (u *upper) StateChange(_ *ring.Stream, err error) {
 	}
 	// Whole messages that came before are worth no less for an error. While the parser is
 	// paused they wait.
-	p.broken = err
+	if p.broken = err; err != nil {
+		p.tell(toldLeaving | toldFailed)
+	}
 	p.parser.EOF()
 }
 
@@ -401,6 +403,10 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	st.Closed++
 	st.Parser.Save(p.parser.Stats())
 	p.parser.Done()
+	if p.cause == nil && p.stream.Ticketed() > 0 { // the peer has a part of a message
+		p.cause = errCut
+		p.err.Store(&errCut)
+	}
 	var err error
 	unsent := rest.Len() - p.stream.Ticketed() // what a socket keeps is not lost
 	if p.cause != nil || unsent > 0 {
@@ -416,6 +422,9 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		p.mux.opt.OnLost(p, part, err)
 	})
 	sh.remove(p)
+	if cl := p.mux.client.Load(); cl != nil {
+		cl.lose(p, p.cause)
+	}
 	if opened := p.opened; opened != nil {
 		if err == nil {
 			err = ErrClosed
@@ -425,7 +434,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		opened <- err
 		return
 	}
-	if p.mux.opt.OnClose != nil && (p.pooled == nil || p.pooled.state == ConnUp) {
+	if p.mux.opt.OnClose != nil && (p.pooled == nil || p.pooled.stood()) {
 		p.mux.opt.OnClose(p, err)
 	}
 	p.mux.dismiss(p.index)

@@ -24,7 +24,7 @@ import (
 // a flow, ordered replies and not, one loop and two: each message is handled once, at
 // most so many of a connection at a time and, if that is one, in order; each reply
 // arrives once, unchanged and in the order promised, or its loss shows; no message
-// waits while a reader does; and everything comes back.
+// waits while a reader does (KC-3); and everything comes back.
 func TestSimulatorDispatchesEachMessageOnce(t *testing.T) {
 	o := ringtest.Storm()
 	o.Swarm = true

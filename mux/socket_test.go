@@ -92,7 +92,7 @@ func TestRecvOwnsItsMessage(t *testing.T) {
 }
 
 // With FlowCap a connection hands out no more before Done; one at a time they come in
-// order.
+// order. KC-18.
 func TestRecvHandsOutAsManyAsMayBeHandled(t *testing.T) {
 	for _, limit := range []int{1, 3} {
 		m := newMux(t, mux.Options{FlowCap: limit}, nil)

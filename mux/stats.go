@@ -11,11 +11,22 @@ type Stats struct {
 
 	RxMessages, RxBytes uint64 // delivered by parsers; stream bytes consumed
 	RxDrops             uint64 // of which a handler said Drop
-	TxMessages, TxBytes uint64 // taken by Send and queued
+	TxMessages, TxBytes uint64 // of sockets: taken whole by connections; else queued by Psock.Send and the like
 	LostMessages        uint64 // taken by Send and refused, or, with OnLost only, not wholly accepted by the kernel
 	LostBytes           uint64 // queued by Send and not accepted by the kernel
 	Pauses              uint64 // times a connection was made to wait, for an out queue or for readers
 	Parks               uint64 // of which for readers: a message found no room
+
+	// Of messages sent by sockets.
+	TxRetries            uint64 // times they began again on another connection
+	TxDiscarded          uint64 // discarded by the end of their socket
+	TxAborts             uint64 // connections that ended for a cause or inside a message
+	Reserved, Unreserved uint64 // connections, for a burst each
+	Unsent               int    // waiting now
+
+	Unattached         uint64 // connections given back by Detach or Unattach
+	UnattachedReserved uint64 // of which by Unattach while a socket was sending on it
+	RxReadyDrops       uint64 // messages that Unattach dropped because they were parked
 
 	// Of messages passed to the workers.
 	Received  uint64     // handled by readers, dropped behind an End, or in hands by Recv
@@ -40,6 +51,8 @@ func (s *Stats) add(o *Stats) {
 	s.LostBytes += o.LostBytes
 	s.Pauses += o.Pauses
 	s.Parks += o.Parks
+	s.Unattached += o.Unattached
+	s.RxReadyDrops += o.RxReadyDrops
 	s.Parser.Add(&o.Parser)
 }
 
@@ -49,13 +62,15 @@ type shardStats struct {
 	txMessages, txBytes uint64
 	pauses, opened      uint64
 	parks               uint64
+	unattached          uint64
+	rxReadyDrops        uint64
 }
 
 func (s *shardStats) public() Stats {
 	return Stats{
 		RxDrops:    s.rxDrops,
 		TxMessages: s.txMessages, TxBytes: s.txBytes,
-		Pauses: s.pauses, Parks: s.parks, Opened: s.opened,
+		Pauses: s.pauses, Parks: s.parks, Opened: s.opened, Unattached: s.unattached, RxReadyDrops: s.rxReadyDrops,
 	}
 }
 
@@ -75,14 +90,11 @@ func (m *Mux) Stats() Stats {
 				st.Parser.Save(p.parser.Stats())
 			}
 		}
-		if sh.loop.OnThread() {
-			take()
-		} else if sh.loop.Do(take) != nil {
-			take() // the loop has ended and left its last figures
-		}
+		sh.ask(take)
 		sum.add(&st)
 	}
 	m.steer.report(&sum)
+	m.tx.report(&sum)
 	sum.TxMessages += m.sent.messages.Load()
 	sum.TxBytes += m.sent.bytes.Load()
 	sum.LostMessages += m.lostDirect.Load()

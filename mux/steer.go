@@ -404,7 +404,12 @@ func (st *steer) queueOf(b *burst) *queue {
 func (st *steer) discard(b *burst) {
 	n := b.rest()
 	st.stats.Discarded += uint64(n)
-	p := b.psock
+	st.dropped(b)
+}
+
+// dropped ends a burst that nobody will read.
+func (st *steer) dropped(b *burst) {
+	n, p := b.rest(), b.psock
 	if b.parked {
 		st.unpark(b)
 	}

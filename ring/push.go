@@ -175,7 +175,7 @@ func (s *Stream) Pushing() bool {
 // the out queue. Safe for concurrent use.
 func (s *Stream) Crowded() bool {
 	b := s.box.Load()
-	return b != nil && b.bytes.Load()+b.behind.Load() > int64(s.loop.opt.SendSoft)
+	return b != nil && b.bytes.Load()+b.behind.Load()-b.ticket.out.Load() > int64(s.loop.opt.SendSoft)
 }
 
 // tellBehind makes the length of the out queue known to the others.

@@ -64,7 +64,16 @@ func (s *Stream) Written() uint64 {
 
 // Overdrawn reports that the out queue is over its soft limit: whoever fills it
 // should wait (Await).
-func (s *Stream) Overdrawn() bool { return s.out.Len() > s.loop.opt.SendSoft && s.failed == nil }
+func (s *Stream) Overdrawn() bool { return s.owed() > s.loop.opt.SendSoft && s.failed == nil }
+
+// owed is the length of the out queue without a message with a ticket.
+func (s *Stream) owed() int {
+	n := s.out.Len()
+	if s.ticketed {
+		n -= s.box.Load().ticket.missing(s.written)
+	}
+	return n
+}
 
 // Waiter is somebody who filled an out queue over its limit and waits for it to
 // drain. It is embedded in the producer. Wake is called once, on the thread of
@@ -167,7 +176,7 @@ func (s *Stream) sent(ev *backend.Event) {
 		s.wantSend()
 	}
 	// Last, because those who are woken send at once.
-	if s.waiters != nil && s.out.Len() <= l.opt.SendSoft/2 {
+	if s.waiters != nil && s.owed() <= l.opt.SendSoft/2 {
 		s.wakeWaiters()
 	}
 	if s.ticketed {

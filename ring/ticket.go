@@ -22,7 +22,8 @@ type Ticket struct {
 
 // PushTicket is Push that tells what becomes of m. whole: the kernel has accepted all of it
 // already, and Settled is not called. A stream takes one message with a ticket at a time:
-// EBUSY. On any error m is still the caller's and Settled is not called. Settled may run on
+// EBUSY. Who waits for the last to be settled needs no other limit, so these messages do not
+// count for Overdrawn and Crowded. On any error m is still the caller's and Settled is not called. Settled may run on
 // the loop's thread before PushTicket has returned. Safe for concurrent use.
 func (s *Stream) PushTicket(m *sgmsg.Message, t *Ticket) (whole bool, err error) {
 	return s.push(m, t)
@@ -44,6 +45,7 @@ var errTicketOut error = fmt.Errorf("push: the last message with a ticket is sti
 // there is none, and everybody may look at that.
 type ticketed struct {
 	t    atomic.Pointer[Ticket]
+	out  atomic.Int64 // size while there is a ticket, else 0
 	size int
 	at   ticketPlace
 	end  uint64 // of the message: in the box's queue, later in the stream as written counts
@@ -61,13 +63,20 @@ const (
 // take makes t the ticket that is out, of a message that ends at end of where it is.
 func (k *ticketed) take(t *Ticket, at ticketPlace, size, end int) {
 	k.size, k.at, k.end = size, at, uint64(end)
+	k.out.Store(int64(size))
 	k.t.Store(t)
+}
+
+// done notes that there is none any more.
+func (k *ticketed) done() {
+	k.out.Store(0)
+	k.t.Store(nil)
 }
 
 // leave notes that its guest leaves n bytes of the message to the loop.
 func (k *ticketed) leave(n int) {
 	if n == 0 {
-		k.t.Store(nil)
+		k.done()
 		return
 	}
 	k.at, k.end = inLeft, uint64(n)
@@ -104,7 +113,7 @@ func (s *Stream) settle() {
 	}
 	s.ticketed = false
 	t, n := k.t.Load(), k.size
-	k.t.Store(nil)
+	k.done()
 	t.Settled(n)
 }
 
@@ -119,6 +128,6 @@ func (s *Stream) settleLast() {
 	if t == nil { // told when the stream failed
 		return
 	}
-	k.t.Store(nil)
+	k.done()
 	t.Settled(k.size - k.missing(s.written))
 }
