@@ -88,6 +88,8 @@ type shard struct {
 	psocks  []*Psock     // in no order; a Psock knows its place
 	current *Psock       // whose message is being handled
 	passing passing
+	starts  []*Socket // whose messages leave at the end of the turn
+	made    uint64    // transmit.made when messages were last unpinned
 	stats   shardStats
 	retired Stats // of connections that have ended
 }

@@ -26,6 +26,7 @@ type outbound struct {
 	train  parcelList    // those that are with psock
 	unsent int64         // charged to all three
 	more   bool          // a batch is being collected: what is queued may wait
+	later  bool          // it ends with a loop's turn
 	waits  bool          // in transmit.waiters
 	next   *Socket       // there
 	psock  *sending      // reserved

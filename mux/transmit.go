@@ -40,6 +40,7 @@ type transmit struct {
 	mux  *Mux
 	most int // bytes of one message
 	news atomic.Pointer[sending]
+	made atomic.Uint64 // messages queued
 
 	mu       sync.Mutex
 	sockets  []*Socket // open, by index
@@ -267,6 +268,63 @@ func (tx *transmit) start(s *Socket) {
 	}
 	o.waits = true
 	tx.waiters.push(s)
+}
+
+// shardOf returns the shard whose loop lent a message, nil if it is nobody's.
+func (m *Mux) shardOf(origin uint32) *shard {
+	if origin != 0 {
+		for _, sh := range m.shards {
+			if sh.origin == origin {
+				return sh
+			}
+		}
+	}
+	return nil
+}
+
+// startLater has s start at the end of the loop's turn, with all that handlers send until
+// then. Under the lock, on the loop's thread.
+func (tx *transmit) startLater(s *Socket, sh *shard) {
+	s.out.more = true
+	if !s.out.later {
+		s.out.later = true
+		sh.starts = append(sh.starts, s)
+		sh.hook()
+	}
+}
+
+// sendTurnEnds is the sending part of turnEnds.
+func (sh *shard) sendTurnEnds() {
+	tx := sh.mux.tx
+	if len(sh.starts) > 0 {
+		tx.lock()
+		for i, s := range sh.starts {
+			s.out.later = false
+			tx.flush(s)
+			sh.starts[i] = nil
+		}
+		sh.starts = sh.starts[:0]
+		tx.unlock()
+	}
+	if made := tx.made.Load(); made != sh.made && sh.loop.Short() && tx.mu.TryLock() {
+		sh.made = made
+		tx.unpin(sh)
+		tx.unlock()
+	}
+}
+
+// unpin copies the messages that wait out of the loop's receive buffers, which are short.
+// Without memory for it they stay where they are.
+func (tx *transmit) unpin(sh *shard) {
+	for _, s := range tx.sockets {
+		for _, l := range [...]*parcelList{&s.out.queue, &s.out.train} {
+			for p := l.head; p != nil; p = p.next {
+				if sh.loop.Unpin(&p.msg) != nil {
+					return
+				}
+			}
+		}
+	}
 }
 
 // flush starts a batch that was being collected.

@@ -77,17 +77,6 @@ func (b *ring) flush() {
 	b.scratch.reset()
 }
 
-// Accept implements [backend.Backend] with a multishot IORING_OP_ACCEPT.
-func (b *ring) Accept(k backend.Key, fd int) {
-	*b.sqe() = uapi.SQE{
-		Opcode:   uapi.IORING_OP_ACCEPT,
-		Fd:       int32(fd),
-		Ioprio:   uapi.IORING_ACCEPT_MULTISHOT,
-		OpFlags:  unix.SOCK_CLOEXEC,
-		UserData: uint64(k),
-	}
-}
-
 // Connect implements [backend.Backend] with IORING_OP_CONNECT.
 func (b *ring) Connect(k backend.Key, fd int, to *backend.Addr) {
 	e := b.sqe() // may submit, so it comes before the scratch

@@ -20,13 +20,23 @@ func (b *ring) Socket(family, sotype int) (fd int, err error) {
 // Attach implements [backend.Backend]. The operations used here do not look at
 // O_NONBLOCK, so it may be set or not: receive, send, accept and connect have their
 // own flags, and io_uring parks them on the socket's wait queue. Only READ_FIXED
-// heeds it and would fail with EAGAIN where it should wait.
+// heeds it and would fail with EAGAIN where it should wait. A listening socket may be
+// another process's too and stays non-blocking: see Accept.
 func (b *ring) Attach(fd int) error {
 	if b.fixed.size == 0 {
 		return nil
 	}
+	b.stats.Syscalls++
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK == 0 {
+		return err
+	}
 	b.stats.Syscalls += 2
-	return unix.SetNonblock(fd, false)
+	if listens, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); listens != 0 {
+		return nil
+	}
+	_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags&^unix.O_NONBLOCK)
+	return err
 }
 
 // Detach implements [backend.Backend]: the descriptor becomes non-blocking, which an

@@ -26,6 +26,7 @@ type ring struct {
 
 	readFixed bool // register the mapping for Read
 
+	accepts  map[backend.Key]*accepting
 	inflight int   // operations whose final completion has not been read
 	sends    int   // queued operations that complete while they are submitted
 	bytes    int   // queued to be sent, and received since the last enter

@@ -133,6 +133,10 @@ func (b *ring) reap(events []backend.Event) int {
 	head, tail := b.q.head, b.q.cqTail.Load()
 	for head != tail && n < len(events) {
 		c := &b.q.cqes[head&b.q.cqMask]
+		if b.remains(&events[n], c) { // c comes again
+			n++
+			continue
+		}
 		head++
 		if b.event(&events[n], c) {
 			n++
@@ -171,6 +175,9 @@ func (b *ring) event(e *backend.Event, c *uapi.CQE) bool {
 			b.bufs.push(block)
 			b.bufs.publish()
 		}
+	}
+	if !more && k.Op() == backend.OpAccept {
+		delete(b.accepts, k)
 	}
 	switch {
 	case k.Op() == backend.OpPoll:
