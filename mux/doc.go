@@ -105,6 +105,25 @@
 // GOMAXPROCS has to be at least one more than there are loops, or workers may wait for
 // milliseconds: a loop keeps its P for a while when it sleeps in the kernel.
 //
+// # Calls
+//
+// A [Client] is the other side: requests leave on whichever connection of a [Pool] is free,
+// and a reply finds its request by the number that both have (strparser.IDField; formats has
+// the place of it in some protocols). Servers may answer in any order.
+//
+//	pool, err := m.Pool(mux.PoolOptions{Addresses: addrs, Conns: 4})
+//	...
+//	cl, err := m.Client(mux.ClientOptions{IDs: formats.MongoDBIDs})
+//	...
+//	var c mux.Call
+//	err = c.Request.AppendCopy(m.Loops()[0], request, 0)
+//	...
+//	err = cl.Do(ctx, &c) // c.Reply is ours then
+//
+// A call ends once: with its reply, with its context, or with a [*CallError] when its
+// connection ended before the reply. A request that no server has seen as a whole is not
+// lost with its connection: it leaves on another one.
+//
 // # Pressure
 //
 // Messages are not dropped, and no queue grows without limit. When the out queue of

@@ -49,6 +49,7 @@ type Mux struct {
 	shards  []*shard
 	profile *strparser.Profile
 	handler atomic.Pointer[Handler]
+	client  atomic.Pointer[Client]
 	steer   *steer
 	tx      *transmit
 	guests  guests
@@ -87,6 +88,8 @@ type shard struct {
 	psocks  []*Psock     // in no order; a Psock knows its place
 	current *Psock       // whose message is being handled
 	passing passing
+	starts  []*Socket // whose messages leave at the end of the turn
+	made    uint64    // transmit.made when messages were last unpinned
 	stats   shardStats
 	retired Stats // of connections that have ended
 }

@@ -26,6 +26,7 @@ type outbound struct {
 	train  parcelList    // those that are with psock
 	unsent int64         // charged to all three
 	more   bool          // a batch is being collected: what is queued may wait
+	later  bool          // it ends with a loop's turn
 	waits  bool          // in transmit.waiters
 	next   *Socket       // there
 	psock  *sending      // reserved
@@ -47,6 +48,7 @@ type outbound struct {
 type parcel struct {
 	next *parcel
 	msg  sgmsg.Message
+	call callRef // whose request it is, if it is one
 }
 
 type parcelList struct {
@@ -252,6 +254,7 @@ func (o *outbound) end() bool {
 func (o *outbound) finish(p *parcel) {
 	o.unsent -= int64(p.msg.Len()) + chargeOverMsg
 	p.msg.Reset()
+	p.call = callRef{}
 	p.next, o.parcels = o.parcels, p
 }
 

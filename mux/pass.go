@@ -46,10 +46,7 @@ func (sh *shard) fill(p *Psock) *burst {
 	ps := &sh.passing
 	if ps.now == 0 {
 		ps.now = sh.mux.steer.clock()
-		if !ps.hooked {
-			ps.hooked = true
-			sh.loop.EachTurn(sh.turnEnds)
-		}
+		sh.hook()
 	}
 	b := ps.pool.get()
 	b.psock, b.socket, b.arrived = p, p.bound, ps.now
@@ -126,6 +123,14 @@ func (sh *shard) seal(how unbinding) {
 	}
 }
 
+// hook has turnEnds called.
+func (sh *shard) hook() {
+	if !sh.passing.hooked {
+		sh.passing.hooked = true
+		sh.loop.EachTurn(sh.turnEnds)
+	}
+}
+
 // turnEnds is called at the end of each turn, until the last connection has gone: the
 // loop may outlive the Mux.
 func (sh *shard) turnEnds() (again bool) {
@@ -133,6 +138,7 @@ func (sh *shard) turnEnds() (again bool) {
 	if st := sh.mux.steer; st.watched.Load() {
 		st.relieve(st.clock())
 	}
+	sh.sendTurnEnds()
 	sh.passing.hooked = len(sh.psocks) > 0
 	return sh.passing.hooked
 }

@@ -423,6 +423,9 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		p.mux.opt.OnLost(p, part, err)
 	})
 	sh.remove(p)
+	if cl := p.mux.client.Load(); cl != nil {
+		cl.lose(p, p.cause)
+	}
 	if opened := p.opened; opened != nil {
 		if err == nil {
 			err = ErrClosed

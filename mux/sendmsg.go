@@ -32,7 +32,8 @@ func (s *Socket) Send(ctx context.Context, msg *sgmsg.Message) error {
 	return err
 }
 
-// TrySend is Send that does not wait: EAGAIN. It may be called anywhere, in handlers too.
+// TrySend is Send that does not wait: EAGAIN. It may be called anywhere, in handlers too: what
+// they pass on of the messages they are lent leaves at the end of the loop's turn, together.
 func (s *Socket) TrySend(msg *sgmsg.Message) error {
 	_, err := s.sendPart(context.Background(), msg, DontWait, true)
 	return err
@@ -131,6 +132,7 @@ func (s *Socket) SendAll(ctx context.Context, msgs ...*sgmsg.Message) (n int, er
 func (s *Socket) sendPart(ctx context.Context, msg *sgmsg.Message, f Flags, end bool) (n int, err error) {
 	tx, o := s.mux.tx, &s.out
 	n = msg.Len()
+	sh := s.mux.shardOf(msg.Origin())
 	tx.lock()
 	defer tx.unlock()
 	defer o.rouse(tx)
@@ -154,12 +156,18 @@ func (s *Socket) sendPart(ctx context.Context, msg *sgmsg.Message, f Flags, end 
 	if !end {
 		return n, nil
 	}
-	switch queued := o.end(); {
-	case f&Batch == 0:
+	queued := o.end()
+	if queued {
+		tx.made.Add(1)
+	}
+	switch {
+	case f&Batch != 0:
+		o.more = o.more || queued
+	case sh != nil:
+		tx.startLater(s, sh)
+	default:
 		o.more = false
 		tx.start(s)
-	case queued:
-		o.more = true
 	}
 	return n, nil
 }

@@ -38,6 +38,9 @@ func (m *Mux) Close() error {
 	m.tx.close()
 	m.each(func(p *Psock) { p.leave(ErrClosed, false) })
 	m.steer.close()
+	if cl := m.client.Load(); cl != nil {
+		_ = cl.Close() // reports nothing
+	}
 	if m.own {
 		m.closeLoops()
 		return nil

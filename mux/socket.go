@@ -38,7 +38,10 @@ func (m *Mux) Socket() (*Socket, error) { return m.OpenSocket(SocketOptions{}) }
 
 // OpenSocket is Socket with options. Errors: ESOCKTNOSUPPORT for the type, EINVAL for
 // another option, ErrClosed.
-func (m *Mux) OpenSocket(o SocketOptions) (*Socket, error) {
+func (m *Mux) OpenSocket(o SocketOptions) (*Socket, error) { return m.openSocket(o, true) }
+
+// openSocket opens a socket; one that does not receive is given no messages.
+func (m *Mux) openSocket(o SocketOptions, receives bool) (*Socket, error) {
 	if err := o.fill(&m.opt); err != nil {
 		return nil, err
 	}
@@ -47,7 +50,7 @@ func (m *Mux) OpenSocket(o SocketOptions) (*Socket, error) {
 	s.out.limit, s.out.wait = int64(o.SendBytes), o.WaitPsock
 	s.own.codel = st.newCodel()
 	m.tx.enroll(s)
-	if !st.open(s) {
+	if !st.open(s, receives) {
 		m.tx.end(s)
 		return nil, fmt.Errorf("socket: %w", ErrClosed)
 	}
@@ -55,13 +58,16 @@ func (m *Mux) OpenSocket(o SocketOptions) (*Socket, error) {
 }
 
 // open makes steer know a new socket. It reports false after the end.
-func (st *steer) open(s *Socket) bool {
+func (st *steer) open(s *Socket, receives bool) bool {
 	st.lock()
 	defer st.unlock()
 	if st.closed {
 		return false
 	}
 	s.index = st.indices.take()
+	if !receives {
+		return true
+	}
 	st.sockets = append(st.sockets, s)
 	if st.fifo {
 		st.readyFIFO(s)

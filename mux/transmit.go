@@ -40,6 +40,7 @@ type transmit struct {
 	mux  *Mux
 	most int // bytes of one message
 	news atomic.Pointer[sending]
+	made atomic.Uint64 // messages queued
 
 	mu       sync.Mutex
 	sockets  []*Socket // open, by index
@@ -242,9 +243,11 @@ func (tx *transmit) admit() {
 
 // give hands a connection that has become free to the socket that has waited for longest.
 func (tx *transmit) give(k *sending) {
-	if s := tx.waiters.pop(); s != nil {
-		tx.bind(k, s)
-		return
+	for s := tx.waiters.pop(); s != nil; s = tx.waiters.pop() {
+		if tx.depart(k, s) {
+			tx.bind(k, s)
+			return
+		}
 	}
 	k.state = sendingFree
 	tx.free.push(k)
@@ -256,12 +259,72 @@ func (tx *transmit) start(s *Socket) {
 	if o.psock != nil || o.waits || o.queue.head == nil {
 		return
 	}
-	if k := tx.free.pop(); k != nil {
-		tx.bind(k, s)
+	if k := tx.free.head; k != nil {
+		if tx.depart(k, s) {
+			tx.free.remove(k)
+			tx.bind(k, s)
+		}
 		return
 	}
 	o.waits = true
 	tx.waiters.push(s)
+}
+
+// shardOf returns the shard whose loop lent a message, nil if it is nobody's.
+func (m *Mux) shardOf(origin uint32) *shard {
+	if origin != 0 {
+		for _, sh := range m.shards {
+			if sh.origin == origin {
+				return sh
+			}
+		}
+	}
+	return nil
+}
+
+// startLater has s start at the end of the loop's turn, with all that handlers send until
+// then. Under the lock, on the loop's thread.
+func (tx *transmit) startLater(s *Socket, sh *shard) {
+	s.out.more = true
+	if !s.out.later {
+		s.out.later = true
+		sh.starts = append(sh.starts, s)
+		sh.hook()
+	}
+}
+
+// sendTurnEnds is the sending part of turnEnds.
+func (sh *shard) sendTurnEnds() {
+	tx := sh.mux.tx
+	if len(sh.starts) > 0 {
+		tx.lock()
+		for i, s := range sh.starts {
+			s.out.later = false
+			tx.flush(s)
+			sh.starts[i] = nil
+		}
+		sh.starts = sh.starts[:0]
+		tx.unlock()
+	}
+	if made := tx.made.Load(); made != sh.made && sh.loop.Short() && tx.mu.TryLock() {
+		sh.made = made
+		tx.unpin(sh)
+		tx.unlock()
+	}
+}
+
+// unpin copies the messages that wait out of the loop's receive buffers, which are short.
+// Without memory for it they stay where they are.
+func (tx *transmit) unpin(sh *shard) {
+	for _, s := range tx.sockets {
+		for _, l := range [...]*parcelList{&s.out.queue, &s.out.train} {
+			for p := l.head; p != nil; p = p.next {
+				if sh.loop.Unpin(&p.msg) != nil {
+					return
+				}
+			}
+		}
+	}
 }
 
 // flush starts a batch that was being collected.
@@ -280,7 +343,7 @@ func (tx *transmit) bind(k *sending, s *Socket) {
 	tx.load(k)
 }
 
-// load makes the next train of the connection's socket.
+// load makes the next train of the connection's socket, whose first message has departed.
 func (tx *transmit) load(k *sending) {
 	o := &k.holder.out
 	o.more = false
@@ -290,6 +353,10 @@ func (tx *transmit) load(k *sending) {
 		n := p.msg.Len()
 		if o.train.n > 0 && k.wire.Len()+n > trainBytes {
 			break
+		}
+		if o.train.n > 0 && !p.call.departs(k.psock) {
+			tx.drop(o.queue.pop(), o)
+			continue
 		}
 		if err := p.msg.Clone(&k.wire, 0, n); err != nil {
 			panic("mux: cloning a whole message: " + err.Error()) // the range is the message's, and wire has no limit
@@ -307,6 +374,7 @@ func (tx *transmit) settle(k *sending, accepted int) {
 		p := o.train.pop()
 		n := p.msg.Len()
 		accepted -= n
+		p.call.arrives(k.psock)
 		o.finish(p)
 		k.stats.messages++
 		tx.stats.messages++
@@ -314,7 +382,7 @@ func (tx *transmit) settle(k *sending, accepted int) {
 	}
 	if o.train.head != nil { // the connection has ended
 		tx.stop(k, true)
-		o.queue.putBack(&o.train)
+		o.recall()
 		if o.gone {
 			tx.stats.discarded += o.discard()
 		} else {
@@ -322,7 +390,7 @@ func (tx *transmit) settle(k *sending, accepted int) {
 			tx.stats.retries++
 		}
 	}
-	if k.state == sendingReserved && o.queue.head != nil && tx.waiters.head == nil {
+	if k.state == sendingReserved && tx.waiters.head == nil && tx.depart(k, s) {
 		tx.load(k)
 	} else {
 		tx.release(k)

@@ -114,7 +114,7 @@ func (f IDField) Set(m *sgmsg.Message, al sgmsg.Allocator, id uint64) error {
 }
 
 func (f IDField) put(b []byte, id uint64) {
-	little := f.Order != nil && f.Order.Uint16([]byte{1, 0}) == 1
+	little := littleEndian(f.Order)
 	for i := range b {
 		at := len(b) - 1 - i
 		if little {

@@ -80,13 +80,18 @@ func (l Length) prefix() prefix {
 		header: l.Offset + l.Width,
 		width:  uint8(l.Width),
 		shift:  uint8(64 - 8*l.Width),
-		little: l.Order != nil && l.Order.Uint16([]byte{1, 0}) == 1,
+		little: littleEndian(l.Order),
 	}
 	if !l.Inclusive {
 		x.add += int64(x.header)
 	}
 	return x
 }
+
+// one is 1 in little endian order. A slice made for the call would be allocated.
+var one = []byte{1, 0}
+
+func littleEndian(o binary.ByteOrder) bool { return o != nil && o.Uint16(one) == 1 }
 
 // field reads the field from its bytes.
 func (x *prefix) field(b []byte) uint64 {

@@ -1,0 +1,389 @@
+package mux
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/kcm-go/kcm/ring"
+	"github.com/kcm-go/kcm/sgmsg"
+	"github.com/kcm-go/kcm/strparser"
+)
+
+// ClientOptions configure a [Client].
+type ClientOptions struct {
+	// IDs is where messages have their number; zero if Options.Format is Correlated, which
+	// says so itself.
+	IDs strparser.IDs
+	// InFlight is how many calls may be out at a time, a power of two: 4096, or as many as
+	// there are numbers, when zero.
+	InFlight int
+	// Sockets is how many sockets the requests leave through, by turns, so that a
+	// connection that is stuck holds up some of those behind and not all: 4 when zero.
+	Sockets int
+	// Socket are their options.
+	Socket SocketOptions
+	// Push gets messages that answer no call; nil drops them. Those that answer a call that
+	// has ended are dropped and counted (Client.Orphans).
+	Push Handler
+	// Rest is how long the number of a call that was given up is not used again, unless its
+	// reply comes or its connection ends first: 30 s when zero.
+	Rest time.Duration
+}
+
+func (o *ClientOptions) fill(f strparser.Format) error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("mux: client: "+format+": %w", append(args, syscall.EINVAL)...)
+	}
+	if o.IDs.Request.Width == 0 && o.IDs.Reply.Width == 0 {
+		c, ok := f.(strparser.Correlated)
+		if !ok {
+			return bad("option IDs is required for a format that has none")
+		}
+		o.IDs = c.IDs()
+	}
+	for _, id := range []strparser.IDField{o.IDs.Request, o.IDs.Reply} {
+		if err := id.Check(); err != nil {
+			return fmt.Errorf("mux: client: %w", err)
+		}
+	}
+	most := 1 << min(o.numberBits(), 30)
+	switch {
+	case o.InFlight == 0:
+		o.InFlight = min(4096, most)
+	case o.InFlight < 0 || o.InFlight&(o.InFlight-1) != 0 || o.InFlight > most:
+		return bad("option InFlight is %d, want a power of two, at most %d", o.InFlight, most)
+	}
+	switch {
+	case o.Sockets < 0 || o.Rest < 0:
+		return bad("options Sockets and Rest are %d and %v", o.Sockets, o.Rest)
+	case o.Sockets == 0:
+		o.Sockets = 4
+	}
+	if o.Rest == 0 {
+		o.Rest = 30 * time.Second
+	}
+	return nil
+}
+
+// numberBits returns the width of a number that both fields hold.
+func (o *ClientOptions) numberBits() int {
+	most := min(o.IDs.Request.Largest(), o.IDs.Reply.Largest())
+	if most+1 == 0 {
+		return 64
+	}
+	return bits.Len64(most+1) - 1
+}
+
+// Client makes calls: requests that leave on whichever of the Mux's connections is free
+// (those of a [Pool], for one), and replies that find them by the number both have. Calls
+// are independent of each other; servers may answer in any order.
+//
+//	pool, err := m.Pool(mux.PoolOptions{Addresses: addrs, Conns: 4})
+//	...
+//	cl, err := m.Client(mux.ClientOptions{IDs: formats.KafkaIDs})
+//	...
+//	var c mux.Call
+//	if err := c.Request.AppendCopy(m.Loops()[0], request, 0); err != nil { ... }
+//	if err := cl.Do(ctx, &c); err != nil { ... }
+//	defer c.Reply.Release()
+//
+// A number is a slot in the table of calls and how often the slot was used. Numbers of less
+// than 32 bits come again soon; ClientOptions.Rest is then what keeps a late reply from
+// being taken for another call's.
+//
+// Methods are safe for concurrent use.
+type Client struct {
+	mux     *Mux
+	opt     ClientOptions
+	slots   []callSlot
+	shift   int           // bits of a slot's index in a number
+	mask    uint64        // of a number
+	free    chan uint32   // slots, longest unused first
+	closed  chan struct{} // closed by Close
+	sockets []*Socket
+	turn    atomic.Uint32 // of the sockets
+	orphans atomic.Uint64
+	rests   map[*shard]*resting
+	losing  sync.Mutex // one lose at a time
+	once    sync.Once
+}
+
+// Client makes the Mux's client and its Handler, which it stays; there is one, for as long
+// as the Mux lives. Errors: EALREADY, EINVAL, ErrClosed.
+func (m *Mux) Client(o ClientOptions) (*Client, error) {
+	if err := o.fill(m.opt.Format); err != nil {
+		return nil, err
+	}
+	n := o.InFlight
+	cl := &Client{
+		mux: m, opt: o, slots: make([]callSlot, n), free: make(chan uint32, n), closed: make(chan struct{}),
+		shift: bits.Len(uint(n)) - 1,
+		mask:  ^uint64(0) >> (64 - o.numberBits()),
+		rests: map[*shard]*resting{},
+	}
+	for i := range cl.slots {
+		cl.slots[i].client, cl.slots[i].index = cl, uint32(i)
+		cl.free <- uint32(i)
+	}
+	for _, sh := range m.shards {
+		cl.rests[sh] = &resting{client: cl, loop: sh.loop}
+	}
+	for range o.Sockets {
+		s, err := m.openSocket(o.Socket, false)
+		if err != nil {
+			cl.closeSockets()
+			return nil, err
+		}
+		cl.sockets = append(cl.sockets, s)
+	}
+	if !m.client.CompareAndSwap(nil, cl) {
+		cl.closeSockets()
+		return nil, fmt.Errorf("mux: client: there is one: %w", syscall.EALREADY)
+	}
+	m.Handle(cl.handle)
+	return cl, nil
+}
+
+func (cl *Client) closeSockets() {
+	for _, s := range cl.sockets {
+		_ = s.Close() // reports nothing
+	}
+}
+
+// Close ends the calls that are out with ErrClosed, and the client. Closing twice is legal;
+// the error is nil.
+func (cl *Client) Close() error {
+	cl.once.Do(func() {
+		close(cl.closed)
+		for i := range cl.slots {
+			cl.cancel(cl.slots[i].ref(), fmt.Errorf("call: %w", ErrClosed))
+		}
+		cl.closeSockets()
+	})
+	return nil
+}
+
+// InFlight returns how many calls are out.
+func (cl *Client) InFlight() (n int) {
+	for i := range cl.slots {
+		switch callPhase(cl.slots[i].state.Load() & phaseMask) {
+		case callFree, callResting:
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// Orphans returns how many replies came to calls that had been given up.
+func (cl *Client) Orphans() uint64 { return cl.orphans.Load() }
+
+// number returns the number of a call.
+func (cl *Client) number(r callRef) uint64 {
+	return (r.generation<<cl.shift | uint64(r.slot.index)) & cl.mask
+}
+
+// begin makes a call of a free slot, which is given back on error, and returns the socket
+// for its request. It may end at once. ctx is nil for Do.
+func (cl *Client) begin(ctx context.Context, s *callSlot, c *Call) (r callRef, socket *Socket, err error) {
+	socket = cl.sockets[cl.turn.Add(1)%uint32(len(cl.sockets))]
+	r = s.take(c, ctx == nil)
+	s.socket = socket
+	select {
+	case <-cl.closed:
+		err = fmt.Errorf("call: %w", ErrClosed)
+	default:
+		err = cl.opt.IDs.Request.Set(&c.Request, socket.memory(), cl.number(r))
+	}
+	if err == nil && c.Resend {
+		err = c.Request.Clone(&s.kept, 0, c.Request.Len())
+	}
+	if err != nil {
+		s.clear()
+		r.give(callEnded)
+		return r, nil, err
+	}
+	c.Reply.Reset()
+	if ctx != nil && ctx.Done() != nil {
+		s.unwatch = cl.watch(ctx, r)
+	}
+	s.state.Store(r.word(callQueued))
+	select {
+	case <-cl.closed: // perhaps after Close looked at this slot
+		cl.cancel(r, fmt.Errorf("call: %w", ErrClosed))
+	default:
+	}
+	return r, socket, nil
+}
+
+// watch has the context end the call.
+func (cl *Client) watch(ctx context.Context, r callRef) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { cl.cancel(r, ctx.Err()) })
+}
+
+// cancel ends a call with err, if it has not ended.
+func (cl *Client) cancel(r callRef, err error) {
+	from, ok := r.end()
+	if !ok {
+		return
+	}
+	if r.slot.waits {
+		r.tell(from, err)
+		return
+	}
+	l := cl.mux.loops[0]
+	if p := r.slot.psock.Load(); p != nil {
+		l = p.shard.loop
+	}
+	if l.OnThread() || !l.Post(func() { r.tell(from, err) }) {
+		r.tell(from, err)
+	}
+}
+
+// handle is the Mux's Handler: replies go to their calls.
+func (cl *Client) handle(from *Psock, msg *sgmsg.Message) Verdict {
+	if id, ok := cl.opt.IDs.Reply.Get(msg); ok && id <= cl.mask && cl.reply(from, id, msg) {
+		return Done
+	}
+	if cl.opt.Push != nil {
+		return cl.opt.Push(from, msg)
+	}
+	return Drop
+}
+
+// reply gives a reply to the call with its number, if that waits for it from this
+// connection, or did before it was given up. Loop's thread.
+func (cl *Client) reply(from *Psock, id uint64, msg *sgmsg.Message) bool {
+	s := &cl.slots[id&uint64(len(cl.slots)-1)]
+	r := s.ref()
+	if cl.number(r) != id || s.psock.Load() != from {
+		return false
+	}
+	for {
+		switch ph := r.phase(); ph {
+		case callLeaving, callSent: // a reply may be faster than the news that all was sent
+			if r.swap(ph, callEnded) {
+				r.deliver(from, msg)
+				return true
+			}
+		case callResting:
+			if r.swap(callResting, callFree) {
+				s.vacate()
+			}
+			cl.orphans.Add(1)
+			return true
+		case callEnded: // it is being given up
+			cl.orphans.Add(1)
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// lose is called when p has ended: no reply comes from it. p's loop's thread, unless that
+// has ended.
+func (cl *Client) lose(p *Psock, cause error) {
+	if cause == nil {
+		cause = io.EOF
+	}
+	var lost []callRef
+	cl.losing.Lock()
+	for i := range cl.slots {
+		s := &cl.slots[i]
+		r := s.ref()
+		ph := r.phase()
+		if s.psock.Load() != p {
+			continue
+		}
+		switch {
+		case ph == callSent && r.swap(callSent, callMoving):
+			if !s.call.Resend {
+				s.state.Store(r.word(callEnded))
+				lost = append(lost, r)
+				continue
+			}
+			cl.again(r)
+		case ph == callResting && r.swap(callResting, callFree):
+			s.vacate()
+		}
+	}
+	cl.losing.Unlock()
+	for _, r := range lost {
+		r.tell(callEnded, &CallError{Psock: p.index, Sent: true, Cause: cause})
+	}
+}
+
+// again queues the request of a moving call once more.
+func (cl *Client) again(r callRef) {
+	s := r.slot
+	var m sgmsg.Message
+	err := s.kept.Clone(&m, 0, s.kept.Len())
+	socket := s.socket
+	s.state.Store(r.word(callQueued))
+	if err == nil {
+		if err = socket.resendCall(&m, r); err == nil {
+			return
+		}
+	}
+	m.Reset()
+	cl.cancel(r, err)
+}
+
+// resting are the numbers of one loop's calls that were given up.
+type resting struct {
+	client *Client
+	loop   *ring.Loop
+	timer  ring.Timer
+	refs   []restingRef // by time
+}
+
+type restingRef struct {
+	callRef
+	until time.Duration
+}
+
+// rest lets the number of a call that was given up rest. Loop's thread of p.
+func (cl *Client) rest(r callRef, p *Psock) {
+	q := cl.rests[p.shard]
+	if p.dead.Load() { // no reply comes from it
+		if r.swap(callResting, callFree) {
+			r.slot.vacate()
+		}
+		return
+	}
+	if len(q.refs) >= 2*len(cl.slots) { // most of them got their reply
+		rest := q.refs[:0]
+		for _, x := range q.refs {
+			if x.phase() == callResting {
+				rest = append(rest, x)
+			}
+		}
+		q.refs = rest
+	}
+	q.refs = append(q.refs, restingRef{r, q.loop.Now() + cl.opt.Rest})
+	if !q.timer.Armed() {
+		q.loop.StartTimer(&q.timer, cl.opt.Rest, q)
+	}
+}
+
+// Expire implements ring.Expirer.
+func (q *resting) Expire(*ring.Timer) {
+	now, n := q.loop.Now(), 0
+	for n < len(q.refs) && q.refs[n].until <= now {
+		if r := q.refs[n]; r.swap(callResting, callFree) {
+			r.slot.vacate()
+		}
+		n++
+	}
+	q.refs = q.refs[:copy(q.refs, q.refs[n:])]
+	if len(q.refs) > 0 {
+		q.loop.StartTimer(&q.timer, q.refs[0].until-now, q)
+	}
+}

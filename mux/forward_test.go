@@ -1,0 +1,90 @@
+//go:build linux
+
+package mux_test
+
+import (
+	"errors"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/kcm-go/kcm/mux"
+	"github.com/kcm-go/kcm/ring"
+	"github.com/kcm-go/kcm/sgmsg"
+)
+
+// forwarder serves connections whose messages leave on the socket it returns.
+func forwarder(t *testing.T, o mux.Options) (m *mux.Mux, s *mux.Socket, addr string) {
+	m, addr = server(t, o, nil)
+	s = openWith(t, m, mux.SocketOptions{SendBytes: 1 << 20})
+	m.Handle(func(_ *mux.Psock, msg *sgmsg.Message) mux.Verdict {
+		if err := s.TrySend(msg); err != nil && !errors.Is(err, mux.ErrClosed) {
+			t.Errorf("forward: %v", err)
+		}
+		return mux.Done
+	})
+	return m, s, addr
+}
+
+// What a handler passes on within a turn leaves together.
+func TestForwardedMessagesLeaveTogether(t *testing.T) {
+	each(t, func(t *testing.T, b ring.Backend) {
+		m, _, addr := forwarder(t, mux.Options{Loops: 1, Ring: ring.Options{Backend: b}})
+		_, out := attach(t, m)
+		in := dial(t, addr)
+		const n = 500
+		writeNumbers(t, in, 0, n)
+		if got := readNumbers(t, out, n); !slices.Equal(got, upTo(0, n)) {
+			t.Errorf("got %v", got)
+		}
+		until(t, "all is counted", func() bool { return m.Stats().TxMessages == n })
+		if st := m.Stats(); st.Reserved > n/10 {
+			t.Errorf("%d reservations for %d messages", st.Reserved, n)
+		}
+	})
+}
+
+// Messages that wait for a connection do not keep the buffers they came in, or nothing
+// could be received any more.
+func TestForwardedMessagesLeaveReceiveBuffers(t *testing.T) {
+	each(t, func(t *testing.T, b ring.Backend) {
+		m, _, addr := forwarder(t, mux.Options{Loops: 1, MaxMessage: 4 << 10, Ring: ring.Options{Backend: b,
+			Buffers: 8, BufferSize: 1 << 10, RegionBytes: -1, Credit: 2 << 10}})
+		in := dial(t, addr)
+		const n = 200
+		body := make([]byte, 900)
+		for i := range n {
+			body[0] = byte(i)
+			if _, err := in.Write(frame(body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, "all have come", func() bool { return m.Snapshot().Sockets[0].SendQueue == n })
+		_, out := attach(t, m)
+		for i := range n {
+			body[0] = byte(i)
+			expect(t, out, frame(body))
+		}
+	})
+}
+
+// A message that no connection's out queue could hold is refused at once, and what was open of it
+// is dropped or kept as its socket's type says.
+func TestSendOfTooMuchIsRefused(t *testing.T) {
+	m := newMux(t, mux.Options{Loops: 1, MaxMessage: 4 << 10, Ring: ring.Options{SendSoft: 8 << 10, SendHard: 16 << 10}}, nil)
+	_, c := attach(t, m)
+	for _, kind := range []mux.SocketType{mux.Dgram, mux.Seqpacket} {
+		s := openWith(t, m, mux.SocketOptions{Type: kind})
+		begun := frame(make([]byte, 100))
+		sendBytes(t, s, begun[:50], mux.More)
+		if n, err := s.SendMsg(t.Context(), make([]byte, 9<<10), mux.EOR); n != 0 || !errors.Is(err, syscall.EMSGSIZE) {
+			t.Errorf("%v: %d bytes, %v", kind, n, err)
+		}
+		rest := begun // begins anew
+		if kind == mux.Seqpacket {
+			rest = begun[50:]
+		}
+		sendBytes(t, s, rest, mux.EOR)
+		expect(t, c, begun)
+	}
+}
