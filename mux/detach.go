@@ -144,6 +144,7 @@ func (st *steer) dropParked(p *Psock) bool {
 func (p *Psock) handBack(detach func(func(int, *sgmsg.Message, error)), fn func(net.Conn, error)) {
 	detach(func(fd int, rest *sgmsg.Message, err error) {
 		if err != nil {
+			p.stream.Close(err) // if it has only failed to send: nobody reads what it has
 			go fn(nil, err)
 			return
 		}
