@@ -156,13 +156,12 @@ func (s *Socket) sendPart(ctx context.Context, msg *sgmsg.Message, f Flags, end 
 	if !end {
 		return n, nil
 	}
-	queued := o.end()
-	if queued {
+	if o.end() {
 		tx.made.Add(1)
 	}
 	switch {
 	case f&Batch != 0:
-		o.more = o.more || queued
+		o.more = true
 	case sh != nil:
 		tx.startLater(s, sh)
 	default:
