@@ -9,9 +9,10 @@ BENCHTIME ?= 100ms
 PEERS     ?=
 DISPATCH  ?=
 FRAMING   ?=
+ENDURE    ?= 30s
 CONFORM   ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress dispatch framing peers nested conformance check
+.PHONY: help build test race invariants fuzz lint bench examples stress endure dispatch framing peers nested conformance check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -62,6 +63,9 @@ examples: ## build and test the example programs, run the examples in the docume
 
 stress: ## the tests with the long ones (build tag stress), up to 20 minutes
 	$(GO) test -p 1 -tags stress -timeout 20m ./...
+
+endure: ## a client at 20 000 calls/s whose server is killed every 200 ms, for ENDURE (30s) on each back end
+	$(GO) test -count=1 -v -run '^TestCallsEndure' ./mux -endure $(ENDURE)
 
 dispatch: ## compare how servers hand messages to workers, about 20 minutes; DISPATCH= takes flags
 	cd bench/peers && $(GO) run ./cmd/dispatch $(DISPATCH)
