@@ -152,7 +152,7 @@ func TestDetachTwice(t *testing.T) {
 }
 
 // A message that the format declines, behind two that workers have: these are answered,
-// and then the connection is OnDecline's, from the declined message on.
+// and then the connection is OnDecline's, from the declined message on. KC-23.
 func TestDeclinedConnectionIsHandedOver(t *testing.T) {
 	each(t, func(t *testing.T, b ring.Backend) {
 		handed := make(chan net.Conn, 1)
