@@ -5,8 +5,8 @@ package mux
 //
 //	              first of waiters              end of the callback
 //	  waiters ------------------------> bound -----------------------> ready, last of waiters
-//	     ^                                | full: refuses
-//	     |         empty again            v
+//	     ^                                | full: refuses; closed, disabled
+//	     |     empty again, enabled       v
 //	     +-------------------------------out
 //
 // Source: the receive side of the kernel's KCM (Documentation/networking/kcm.rst and
@@ -25,7 +25,7 @@ const (
 type socketState uint8
 
 const (
-	out socketState = iota // full, or closed
+	out socketState = iota // full, closed or disabled
 	inWaiters
 	isBound
 )
@@ -119,7 +119,7 @@ func (st *steer) admitFIFO(b *burst) {
 	}
 	s.state = out
 	switch {
-	case s.closed:
+	case s.shut():
 		st.requeue(s)
 	case how == ended || s.own.charge.Load() < s.low || st.starved(s):
 		st.readyFIFO(s)
@@ -129,7 +129,7 @@ func (st *steer) admitFIFO(b *burst) {
 // readyFIFO lets a socket take its turn again: what is held goes first, then what is
 // parked, then new connections.
 func (st *steer) readyFIFO(s *Socket) {
-	if s.closed || s.state == isBound || s.state == inWaiters && st.hold.head == nil && st.parked.head == nil {
+	if s.shut() || s.state == isBound || s.state == inWaiters && st.hold.head == nil && st.parked.head == nil {
 		return
 	}
 	if s.state == inWaiters {
@@ -162,7 +162,7 @@ func (st *steer) readyFIFO(s *Socket) {
 	st.waiters.push(s)
 }
 
-// requeue gives what a closed socket has not read to others, in order.
+// requeue gives what a closed or disabled socket has not read to others, in order.
 func (st *steer) requeue(s *Socket) {
 	q := &s.own
 	for _, l := range [...]*burstList{&q.resumed, &q.ready} {
@@ -198,7 +198,7 @@ func (st *steer) give(s *Socket, b *burst) (rest *burst) {
 // must be let in, full or not: what fills s may be waiting behind it for a slot.
 func (st *steer) starved(s *Socket) bool { return st.hold.head != nil && s.own.head() == nil }
 
-// rehome gives a burst of a closed socket to the first waiting ones that have room, else
+// rehome gives a burst of a closed or disabled socket to the first waiting ones that have room, else
 // to one that is starved, else holds it. The burst keeps its slot, so that its flow's
 // backlog stays behind it.
 func (st *steer) rehome(b *burst) {

@@ -120,7 +120,7 @@ func (st *steer) fill(p *Psock) {
 		switch {
 		case st.closed:
 			st.drop(b)
-		case st.fifo && (b.socket == nil || b.socket.closed):
+		case st.fifo && (b.socket == nil || b.socket.shut()):
 			st.rehome(b)
 		default:
 			q := st.queueOf(b)

@@ -92,7 +92,8 @@ func (p *Psock) Value() any {
 // when it came.
 func (p *Psock) Index() int { return p.index }
 
-// RemoteAddr returns the peer's address.
+// RemoteAddr returns the peer's address; nil for one that was attached while connecting, until
+// it stands.
 func (p *Psock) RemoteAddr() net.Addr { return p.stream.RemoteAddr() }
 
 // Mux returns the Mux the connection belongs to.

@@ -36,7 +36,7 @@ type Reader struct {
 	// Under steer.mu.
 	state readerState
 
-	stopped  atomic.Bool
+	halt     atomic.Uint32 // why nothing of burst is begun any more, 0 if it is
 	burst    *burst
 	at       cursor
 	r        Received
@@ -49,12 +49,21 @@ type Reader struct {
 	inner    bool          // its goroutine is ours, and never a loop's
 }
 
+const (
+	haltStopped  uint32 = 1 << iota // stop or Close was called
+	haltDisabled                    // its socket is disabled; set and cleared under steer.mu
+)
+
+// stopped reports whether stop or Close was called.
+func (rd *Reader) stopped() bool { return rd.halt.Load()&haltStopped != 0 }
+
 type readerState uint8
 
 const (
-	busy   readerState = iota
-	idle               // in the queue's idle list
-	called             // taken off it and woken, and has not looked yet
+	busy    readerState = iota
+	idle                // in the queue's idle list
+	dormant             // in the dormant list of its socket
+	called              // taken off it and woken, and has not looked yet
 )
 
 // longHandling is the time per message from which messages are answered one by one: then
@@ -86,7 +95,7 @@ func (rd *Reader) Next(ctx context.Context) (*Received, error) {
 		rd.finish()
 	}
 	for {
-		if b := rd.burst; b != nil && !rd.stopped.Load() && !b.full() {
+		if b := rd.burst; b != nil && rd.halt.Load() == 0 && !b.full() {
 			if i, ok := b.claim(); ok {
 				r := rd.begin(b, i)
 				if !b.psock.flow.over.Load() {
@@ -164,8 +173,9 @@ func (rd *Reader) fetch(ctx context.Context) error {
 	var b *burst
 	var err error
 	switch {
-	case s.closed, st.closed, rd.stopped.Load():
+	case s.closed, st.closed, rd.stopped():
 		err = ErrClosed
+	case s.disabled:
 	default:
 		if b = st.take(q, now); b != nil {
 			rd.took(st, b, now)
@@ -219,18 +229,22 @@ func (rd *Reader) took(st *steer, b *burst, now time.Duration) {
 	}
 }
 
-// enlist puts the reader in the idle list, unless it had better look again first.
+// enlist puts the reader in the list of those who wait, unless it had better look again first.
 // Unlocking rouses it when something came meanwhile, so that nothing is missed.
 func (rd *Reader) enlist() bool {
 	st, q := rd.socket.mux.steer, rd.socket.queue()
 	st.lock()
 	defer st.unlock()
-	if rd.stopped.Load() || rd.socket.closed || st.closed || q.head() != nil {
+	switch s := rd.socket; {
+	case rd.stopped() || s.closed || st.closed:
 		return false
+	case s.disabled:
+		s.sleeps(rd)
+	case q.head() != nil:
+		return false
+	default:
+		q.enlist(rd)
 	}
-	rd.state = idle
-	rd.next, q.idle = q.idle, rd
-	q.idlers++
 	return true
 }
 
@@ -252,21 +266,25 @@ func (rd *Reader) sleep(ctx context.Context) {
 	}
 }
 
-// delist takes the reader off the idle list, if it is there. Any goroutine.
+// delist takes the reader off that list, if it is there. Any goroutine.
 func (rd *Reader) delist() bool {
 	st, q := rd.socket.mux.steer, rd.socket.queue()
 	st.lock()
 	defer st.unlock()
-	if rd.state != idle {
+	at := &q.idle
+	switch rd.state {
+	case idle:
+		q.idlers--
+	case dormant:
+		at = &rd.socket.dormant
+	default:
 		return false
 	}
 	rd.state = busy
-	at := &q.idle
 	for *at != rd {
 		at = &(*at).next
 	}
 	*at, rd.next = rd.next, nil
-	q.idlers--
 	return true
 }
 
@@ -289,7 +307,7 @@ func (rd *Reader) Close() error {
 	if rd.r.open {
 		rd.finish()
 	}
-	rd.stopped.Store(true)
+	rd.halt.Or(haltStopped)
 	err := rd.fetch(context.Background())
 	rd.socket.mux.steer.dismiss(rd)
 	if err != ErrClosed {
@@ -301,7 +319,7 @@ func (rd *Reader) Close() error {
 // stop makes the Reader's Next return ErrClosed from another goroutine, after the
 // present message.
 func (rd *Reader) stop() {
-	rd.stopped.Store(true)
+	rd.halt.Or(haltStopped)
 	if rd.delist() {
 		rd.wake()
 	}

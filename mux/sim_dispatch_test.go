@@ -203,6 +203,11 @@ func (w *dispatch) run() {
 	w.disturb()
 	w.after(30*time.Millisecond, func() {
 		w.chaos = false
+		for _, k := range w.workers {
+			if k.sock != nil {
+				k.sock.SetRecvDisabled(false)
+			}
+		}
 		if w.early {
 			w.ended = true
 			if err := w.m.Close(); err != nil {

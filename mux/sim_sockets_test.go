@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/kcm-go/kcm/ring/ringtest"
+	"github.com/kcm-go/kcm/sgmsg"
 )
 
 // Which socket gets which message, step by step: what a connection is sent at once is one
@@ -178,4 +179,123 @@ func upTo(from, to uint32) (n []uint32) {
 		n = append(n, i)
 	}
 	return n
+}
+
+// What a disabled socket has queued goes to the first that waits, before newer messages, and
+// then to the next when that is full.
+//
+// Proves E33.
+func TestDisabledSocketsMessagesMove(t *testing.T) {
+	w := newTable(t, Options{Policy: FIFO, FlowCap: -1}, 1,
+		SocketOptions{}, SocketOptions{RecvBytes: 2 * tableCharge}, SocketOptions{})
+	w.say(0, 4)
+	w.has(upTo(0, 4), nil, nil)
+	w.socks[0].SetRecvDisabled(true)
+	w.has(nil, upTo(0, 2), upTo(2, 4))
+	w.say(0, 1) // the second waits no more
+	w.has(nil, upTo(0, 2), upTo(2, 5))
+	w.takes(w.socks[1], 0, 1)
+	w.socks[0].SetRecvDisabled(false)
+	w.say(0, 1) // the third came back first
+	w.say(0, 1)
+	w.say(0, 1)
+	w.has(upTo(7, 8), upTo(6, 7), upTo(2, 6))
+}
+
+// With every socket disabled messages are held, each connection parks one more and pauses;
+// who is enabled gets them all in order.
+//
+// Proves E34.
+func TestDisabledOnlySocketsMessagesAreHeld(t *testing.T) {
+	w := newTable(t, Options{Policy: FIFO, FlowCap: -1}, 2, SocketOptions{})
+	w.say(0, 3)
+	w.say(1, 2)
+	w.socks[0].SetRecvDisabled(true)
+	w.has(nil)
+	if n := w.m.Stats().Queued; n != 5 {
+		t.Errorf("%d messages are held, want 5", n)
+	}
+	w.say(1, 2)
+	w.say(0, 2)
+	if w.psock[0].holds != 1 || w.psock[1].holds != 1 || w.m.Stats().Parks != 2 {
+		t.Errorf("connections hold %d and %d times, parked %d times; want once each", w.psock[0].holds, w.psock[1].holds, w.m.Stats().Parks)
+	}
+	w.socks[0].SetRecvDisabled(false)
+	w.turn()
+	w.turn()
+	w.has([]uint32{0, 1, 2, 3, 4, 5, 7, 6, 8}) // held, parked, and what was behind those
+	w.socks[0].SetRecvDisabled(true)
+	s := w.open(SocketOptions{})
+	w.takes(s, 0, 1, 2, 3, 4, 5, 7, 6, 8)
+}
+
+// A socket is disabled, or closed, while messages of a callback come to it: all of these do,
+// and go to another when the callback ends.
+//
+// Proves E35, E36.
+func TestSocketIsShutInsideACallback(t *testing.T) {
+	for _, how := range []string{"disabled", "enabled again", "closed"} {
+		w := newTable(t, Options{Policy: FIFO, FlowCap: -1}, 1, SocketOptions{}, SocketOptions{})
+		s := w.socks[0]
+		var charges []int64
+		w.m.Handle(func(_ *Psock, msg *sgmsg.Message) Verdict {
+			switch number(msg) {
+			case 2:
+				if how == "closed" {
+					s.Close()
+				} else {
+					s.SetRecvDisabled(true)
+				}
+			case 4:
+				if how == "enabled again" {
+					s.SetRecvDisabled(false)
+				}
+			}
+			charges = append(charges, s.own.charge.Load()+w.socks[1].own.charge.Load())
+			return Pass
+		})
+		w.say(0, 5)
+		w.say(0, 1)
+		if how == "enabled again" {
+			w.has(upTo(0, 5), upTo(5, 6))
+		} else {
+			w.has(nil, upTo(0, 6))
+		}
+		if charges[4] != 0 {
+			t.Errorf("%s: sockets had messages before the callback ended", how)
+		}
+	}
+}
+
+// Proves E40.
+func TestCloneOfADisabledSocketIsEnabled(t *testing.T) {
+	w := newTable(t, Options{Policy: FIFO, FlowCap: -1}, 1, SocketOptions{RecvDisabled: true})
+	clone, err := w.socks[0].Clone()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.say(0, 2)
+	w.has(nil)
+	w.takes(clone, 0, 1)
+	if !w.socks[0].RecvDisabled() || clone.RecvDisabled() {
+		t.Error("the clone has the option of its model")
+	}
+}
+
+// A socket is closed inside a callback that is bound to it, and then the Mux, before the
+// callback ends: what the socket had queued is dropped, and its memory comes back.
+func TestMuxIsClosedWhileAClosedSocketIsBound(t *testing.T) {
+	w := newTable(t, Options{Policy: FIFO, FlowCap: -1}, 1, SocketOptions{})
+	w.say(0, 3)
+	w.m.Handle(func(_ *Psock, msg *sgmsg.Message) Verdict {
+		if number(msg) == 4 {
+			w.socks[0].Close()
+			w.m.steer.close()
+		}
+		return Pass
+	})
+	w.say(0, 3)
+	if st := w.m.Stats(); st.Discarded != 6 || st.Queued != 0 {
+		t.Errorf("%d messages were dropped and %d wait, want 6 and 0", st.Discarded, st.Queued)
+	}
 }

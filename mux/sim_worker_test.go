@@ -71,7 +71,7 @@ func (k *simWorker) step() bool {
 		w.st.mu.Lock()
 		state := k.rd.state
 		w.st.mu.Unlock()
-		if state == idle {
+		if state == idle || state == dormant {
 			return false
 		}
 		k.asleep = false
@@ -114,6 +114,7 @@ func (k *simWorker) open() bool {
 // options are those of a new socket.
 func (w *dispatch) options() (o SocketOptions) {
 	o.Type = SocketType(w.rng.IntN(2))
+	o.RecvDisabled = w.chaos && w.rng.IntN(8) == 0
 	if w.st.fifo && w.rng.IntN(2) == 0 {
 		o.RecvBytes = 1 + w.rng.IntN(1<<(8+w.rng.IntN(9)))
 		o.LowWater = w.rng.IntN(o.RecvBytes + 1)
@@ -247,7 +248,7 @@ func (w *dispatch) disturb() {
 // mischief opens or closes something.
 func (w *dispatch) mischief() {
 	k := w.workers[w.rng.IntN(len(w.workers))]
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(7) {
 	case 0:
 		if k.sock != nil {
 			_ = k.sock.Close()
@@ -279,6 +280,10 @@ func (w *dispatch) mischief() {
 		if w.early && w.turning && w.rng.IntN(4) == 0 {
 			w.ended = true
 			w.st.close()
+		}
+	case 6:
+		if k.sock != nil {
+			k.sock.SetRecvDisabled(!k.sock.RecvDisabled())
 		}
 	}
 }

@@ -24,12 +24,14 @@ type Socket struct {
 	out   outbound
 
 	// Under steer.mu.
-	own    queue // FIFO; Idle has one queue for all sockets
-	state  socketState
-	next   *Socket // in waiters
-	closed bool
-	pool   *Received
-	idle   *Reader // of Recv, not in use
+	own      queue // FIFO; Idle has one queue for all sockets
+	state    socketState
+	next     *Socket // in waiters
+	closed   bool
+	disabled bool
+	dormant  *Reader // waiting while the socket is disabled
+	pool     *Received
+	idle     *Reader // of Recv, not in use
 }
 
 // Socket opens a socket. It takes messages at once, first of all those that have been
@@ -46,7 +48,7 @@ func (m *Mux) openSocket(o SocketOptions, receives bool) (*Socket, error) {
 		return nil, err
 	}
 	st := m.steer
-	s := &Socket{mux: m, kind: o.Type, limit: int64(o.RecvBytes), low: int64(o.LowWater)}
+	s := &Socket{mux: m, kind: o.Type, limit: int64(o.RecvBytes), low: int64(o.LowWater), disabled: o.RecvDisabled}
 	s.out.limit, s.out.wait = int64(o.SendBytes), o.WaitPsock
 	s.own.codel = st.newCodel()
 	m.tx.enroll(s)
@@ -123,16 +125,9 @@ func (s *Socket) Close() error {
 			break
 		}
 	}
-	var gone *Reader
-	q := s.queue()
-	for at := &q.idle; *at != nil; {
-		rd := *at
-		if rd.socket != s {
-			at = &rd.next
-			continue
-		}
-		*at = rd.next
-		q.idlers--
+	gone := s.queue().expel(s)
+	for rd := s.dormant; rd != nil; rd = s.dormant {
+		s.dormant = rd.next
 		rd.state = busy
 		rd.next, gone = gone, rd
 	}
@@ -212,6 +207,9 @@ func (s *Socket) receive(rd *Reader) (*Received, error) {
 	}
 	if s.closed || st.closed {
 		return nil, ErrClosed
+	}
+	if s.disabled {
+		return nil, errEmpty
 	}
 	now := st.clock()
 	b := st.joinable(q, now)

@@ -30,6 +30,8 @@ type SocketOptions struct {
 	// socket that was full takes its turn again; 1 when zero: when it is empty. At most
 	// RecvBytes. With Idle it must be zero.
 	LowWater int
+	// RecvDisabled opens the socket disabled: see Socket.SetRecvDisabled.
+	RecvDisabled bool
 	// SendBytes is how many bytes may wait to be sent, each message counting 256 more; who
 	// begins a message when there are as many or more has to wait. One message may exceed
 	// it by any amount. 256 KiB when zero.

@@ -52,8 +52,10 @@ func (p Policy) String() string { return [...]string{"idle", "fifo"}[p] }
 //  3. While a reader is in a queue's idle list, nothing in that queue could start.
 //  4. A parked connection has one burst, of one message, in parked or at the end of its
 //     backlog.
-//  5. FIFO: a socket is in waiters, or bound to one connection, or neither (full or
-//     closed).
+//  5. FIFO: a socket is in waiters, or bound to one connection, or neither (full, closed
+//     or disabled).
+//  6. A reader that waits is in an idle list, or in the dormant list of its socket, which is
+//     disabled.
 type steer struct {
 	mux       *Mux
 	fifo      bool
@@ -89,7 +91,7 @@ type steer struct {
 
 	// FIFO.
 	waiters socketList // that take the next connection
-	hold    burstList  // of closed sockets, while no socket is waiting
+	hold    burstList  // of closed and disabled sockets, while no socket is waiting
 }
 
 // queue is a bounded FIFO of bursts with the readers that wait for them. Under
@@ -190,7 +192,11 @@ func (st *steer) admit(wake **Reader) {
 		f.admitted += uint64(len(b.lens))
 		switch {
 		case st.closed:
+			s, how := b.socket, b.unbind
 			st.discard(b)
+			if s != nil && how != bound { // if it is closed, close did not see it
+				st.empty(&s.own)
+			}
 		case st.fifo:
 			st.admitFIFO(b)
 		case st.spare(b.psock) <= 0:
@@ -367,7 +373,7 @@ func (st *steer) putBack(b *burst) {
 	case b.psock.flow.gate.Load() != gateOpen && b.full(): // what all others wait for stays
 		b.psock.flow.slots--
 		st.shelve(b)
-	case b.socket != nil && b.socket.closed:
+	case b.socket != nil && b.socket.shut():
 		st.rehome(b)
 	default:
 		st.queueOf(b).resumed.pushFront(b)
@@ -429,18 +435,20 @@ func (st *steer) close() {
 	queues = append(queues, &st.shared)
 	var readers []*Reader
 	for _, q := range queues {
-		for _, l := range [...]*burstList{&q.ready, &q.resumed} {
-			for b := l.pop(); b != nil; b = l.pop() {
-				q.charge.Add(-int64(b.charge))
-				st.drop(b)
-			}
-		}
+		st.empty(q)
 		for rd := q.idle; rd != nil; rd = rd.next {
 			rd.state = busy
 			readers = append(readers, rd)
 		}
 		q.idle = nil
 		q.idlers = 0
+	}
+	for _, s := range st.sockets {
+		for rd := s.dormant; rd != nil; rd = rd.next {
+			rd.state = busy
+			readers = append(readers, rd)
+		}
+		s.dormant = nil
 	}
 	for b := st.hold.pop(); b != nil; b = st.hold.pop() {
 		st.drop(b)
@@ -460,6 +468,16 @@ func (st *steer) close() {
 	}
 	if st.quiet != nil {
 		st.quiet.Stop()
+	}
+}
+
+// empty drops what is in a queue.
+func (st *steer) empty(q *queue) {
+	for _, l := range [...]*burstList{&q.ready, &q.resumed} {
+		for b := l.pop(); b != nil; b = l.pop() {
+			q.charge.Add(-int64(b.charge))
+			st.drop(b)
+		}
 	}
 }
 

@@ -19,6 +19,9 @@ func (st *steer) violation() string {
 	for _, q := range queues {
 		c.queue(q)
 	}
+	for _, s := range st.sockets {
+		c.dormant(s)
+	}
 	c.waitingBursts()
 	for p, n := range c.queued {
 		if n > p.flow.slots || p.flow.slots > st.cap {
@@ -139,8 +142,8 @@ func (c *steerCheck) queue(q *queue) {
 	idlers := 0
 	for rd := q.idle; rd != nil; rd = rd.next {
 		idlers++
-		if rd.state != idle || rd.socket.closed {
-			c.wrong("a reader in the idle list is in state %d, its socket closed: %v", rd.state, rd.socket.closed)
+		if rd.state != idle || rd.socket.shut() {
+			c.wrong("a reader in the idle list is in state %d, its socket closed or disabled: %v", rd.state, rd.socket.shut())
 		}
 	}
 	if q.idlers != idlers {
@@ -151,6 +154,15 @@ func (c *steerCheck) queue(q *queue) {
 	}
 	if idlers > 0 && startable > q.coming {
 		c.wrong("%d readers are idle and %d coming, but %d bursts could be started", idlers, q.coming, startable)
+	}
+}
+
+// dormant looks at the readers that wait until a socket is enabled.
+func (c *steerCheck) dormant(s *Socket) {
+	for rd := s.dormant; rd != nil; rd = rd.next {
+		if rd.state != dormant || rd.socket != s || !s.disabled {
+			c.wrong("a dormant reader is in state %d, its socket disabled: %v", rd.state, s.disabled)
+		}
 	}
 }
 
@@ -213,8 +225,8 @@ func (c *steerCheck) sockets() {
 	waiting := map[*Socket]bool{}
 	var last *Socket
 	for s := st.waiters.head; s != nil; last, s = s, s.next {
-		if waiting[s] || s.state != inWaiters || s.closed {
-			c.wrong("a socket waits in state %d, closed: %v, or twice", s.state, s.closed)
+		if waiting[s] || s.state != inWaiters || s.shut() {
+			c.wrong("a socket waits in state %d, closed or disabled: %v, or twice", s.state, s.shut())
 			return
 		}
 		waiting[s] = true
@@ -233,9 +245,11 @@ func (c *steerCheck) sockets() {
 		switch {
 		case s.state == inWaiters && !waiting[s]:
 			c.wrong("a socket that waits is not in the list")
-		case s.state == out && !s.closed && !st.closed && s.own.charge.Load() < s.low:
+		case s.state == out && !s.shut() && !st.closed && s.own.charge.Load() < s.low:
 			c.wrong("a socket is out although it is empty, or below its low-water mark")
-		case s.state == out && !s.closed && st.hold.head != nil && s.own.head() == nil:
+		case s.disabled && s.state != isBound && (s.own.head() != nil || s.own.charge.Load() != 0):
+			c.wrong("a disabled socket has messages queued")
+		case s.state == out && !s.shut() && st.hold.head != nil && s.own.head() == nil:
 			c.wrong("messages are held while a socket has nothing to start")
 		}
 	}

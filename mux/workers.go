@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -180,9 +181,17 @@ func (w *Workers) Close() error {
 	}
 	w.mux.mu.Lock()
 	w.mux.workers -= len(w.readers)
-	w.mux.mu.Unlock()
 	w.readers, w.sockets = nil, nil
+	w.mux.mu.Unlock()
 	return nil
+}
+
+// Sockets returns the sockets of the workers, one for each: to disable one with
+// [Socket.SetRecvDisabled], for example. After Close there are none.
+func (w *Workers) Sockets() []*Socket {
+	w.mux.mu.Lock()
+	defer w.mux.mu.Unlock()
+	return slices.Clone(w.sockets)
 }
 
 // Wait waits until the workers have ended: they do when the Mux is closed. Before that
