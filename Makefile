@@ -9,9 +9,10 @@ BENCHTIME ?= 100ms
 PEERS     ?=
 DISPATCH  ?=
 FRAMING   ?=
+ENDURE    ?= 30s
 CONFORM   ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress dispatch framing peers nested conformance check
+.PHONY: help build test race invariants fuzz lint bench examples stress endure dispatch framing peers nested conformance check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -63,6 +64,9 @@ examples: ## build and test the example programs, run the examples in the docume
 stress: ## the tests with the long ones (build tag stress), up to 20 minutes
 	$(GO) test -p 1 -tags stress -timeout 20m ./...
 
+endure: ## a client at 20 000 calls/s whose server is killed every 200 ms, for ENDURE (30s) on each back end
+	$(GO) test -count=1 -v -run '^TestCallsEndure' ./mux -endure $(ENDURE)
+
 dispatch: ## compare how servers hand messages to workers, about 20 minutes; DISPATCH= takes flags
 	cd bench/peers && $(GO) run ./cmd/dispatch $(DISPATCH)
 
@@ -72,9 +76,10 @@ framing: ## compare ways of cutting a stream into messages, about a minute; FRAM
 peers: ## compare with other echo servers, about 20 minutes; PEERS= takes flags
 	cd bench/peers && $(GO) run ./cmd/peers $(PEERS)
 
-nested: ## build, vet and test the modules bench/peers and strparser/formats/recorded
+nested: ## build, vet and test the modules bench/peers, strparser/formats/recorded and examples/thrift
 	cd bench/peers && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
 	cd strparser/formats/recorded && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
+	cd examples/thrift && $(GO) build -o /dev/null ./... && $(GO) vet ./... && $(GO) test ./...
 
 # Needs QEMU, and apt to download the kernels; says what is missing.
 conformance: ## the scripts of internal/conformance on real kernels in QEMU and on mux, 4 minutes; CONFORM= takes flags

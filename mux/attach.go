@@ -43,20 +43,26 @@ func (m *Mux) Attach(c net.Conn) (*Psock, error) {
 }
 
 // AttachFD takes over the descriptor of a connected stream socket, TCP or unix.
-// On error the descriptor is still the caller's.
+// On error the descriptor is still the caller's. One of TCP may still be connecting: what
+// is sent to it waits, sockets do not send on it before it stands, and OnOpen is called
+// then; if it never does, OnClose without OnOpen.
 //
 // Errors, as the kernel's attach has them: ENOENT when fd is not an open
 // socket, EOPNOTSUPP when it is not a stream socket, listens, or is not
 // connected, EALREADY when a Mux of this process has it already; ErrClosed.
 func (m *Mux) AttachFD(fd int) (*Psock, error) {
-	cookie, err := checkFD(fd)
+	cookie, connecting, err := checkFD(fd)
 	if err != nil {
 		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, err)
 	}
 	if !claimed.take(cookie) {
 		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, syscall.EALREADY)
 	}
-	p, err := m.place(func(sh *shard) (*Psock, error) { return m.adopt(sh, fd, cookie) })
+	adopt := m.adopt
+	if connecting {
+		adopt = m.expect
+	}
+	p, err := m.place(func(sh *shard) (*Psock, error) { return adopt(sh, fd, cookie) })
 	if err != nil {
 		claimed.drop(cookie)
 	}
@@ -81,6 +87,15 @@ func (m *Mux) place(fn func(*shard) (*Psock, error)) (p *Psock, err error) {
 // adopt makes a Psock, on which sockets may send, of a connected descriptor. Loop's thread.
 func (m *Mux) adopt(sh *shard, fd int, cookie uint64) (*Psock, error) {
 	return m.receive(sh, fd, func(p *Psock) { p.given, p.shared = cookie, true })
+}
+
+// expect is adopt of a descriptor that is connecting: upper hears when it stands.
+func (m *Mux) expect(sh *shard, fd int, cookie uint64) (*Psock, error) {
+	return m.enter(sh, func(p *Psock) (err error) {
+		p.given, p.shared = cookie, true
+		p.stream, err = sh.loop.AttachConnecting(fd, (*upper)(p))
+		return err
+	})
 }
 
 // receive makes a Psock, completed by what, of a connected descriptor.

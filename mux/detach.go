@@ -16,7 +16,8 @@ import (
 // afterwards and OnClose is called.
 //
 // Errors, those of the kernel's unattach, each of which is ErrClosed as well: EALREADY when
-// the connection is ending or being given back, ENOENT when it has ended.
+// the connection is ending or being given back, ENOENT when it has ended. ENOTCONN, which is
+// not, while it is connecting.
 func (p *Psock) Detach() (net.Conn, error) { return p.give(p.DetachTo) }
 
 // DetachTo is Detach for handlers: it returns at once, and fn is called in a
@@ -64,8 +65,9 @@ func (p *Psock) giveTo(fn func(net.Conn, error), start func(func(net.Conn, error
 }
 
 var (
-	errLeaving error = fmt.Errorf("detach: the connection is ending or being given back: %w (%w)", syscall.EALREADY, ErrClosed)
-	errEnded   error = fmt.Errorf("detach: the connection has ended: %w (%w)", syscall.ENOENT, ErrClosed)
+	errLeaving    error = fmt.Errorf("detach: the connection is ending or being given back: %w (%w)", syscall.EALREADY, ErrClosed)
+	errConnecting error = fmt.Errorf("detach: the connection does not stand yet: %w", syscall.ENOTCONN)
+	errEnded      error = fmt.Errorf("detach: the connection has ended: %w (%w)", syscall.ENOENT, ErrClosed)
 )
 
 // mayGive reports whether the connection can be given back, and tells fn if not.
@@ -75,6 +77,8 @@ func (p *Psock) mayGive(fn func(net.Conn, error)) bool {
 		go fn(nil, errEnded)
 	case p.leaving:
 		go fn(nil, errLeaving)
+	case p.State() == Connecting:
+		go fn(nil, errConnecting)
 	default:
 		return true
 	}
@@ -140,6 +144,7 @@ func (st *steer) dropParked(p *Psock) bool {
 func (p *Psock) handBack(detach func(func(int, *sgmsg.Message, error)), fn func(net.Conn, error)) {
 	detach(func(fd int, rest *sgmsg.Message, err error) {
 		if err != nil {
+			p.stream.Close(err) // if it has only failed to send: nobody reads what it has
 			go fn(nil, err)
 			return
 		}

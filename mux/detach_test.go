@@ -152,7 +152,7 @@ func TestDetachTwice(t *testing.T) {
 }
 
 // A message that the format declines, behind two that workers have: these are answered,
-// and then the connection is OnDecline's, from the declined message on.
+// and then the connection is OnDecline's, from the declined message on. KC-23.
 func TestDeclinedConnectionIsHandedOver(t *testing.T) {
 	each(t, func(t *testing.T, b ring.Backend) {
 		handed := make(chan net.Conn, 1)
@@ -196,5 +196,39 @@ func TestDeclinedConnectionIsHandedOver(t *testing.T) {
 		if _, err := io.ReadFull(h, got); err != nil || string(got) != "GET / now" {
 			t.Errorf("%q, %v", got, err)
 		}
+	})
+}
+
+// A connection that cannot be given back, because it can send no more, ends all the same,
+// although it has bytes that nobody will read.
+func TestDetachOfAConnectionThatCannotSendEndsIt(t *testing.T) {
+	each(t, func(t *testing.T, b ring.Backend) {
+		m := newMux(t, mux.Options{Loops: 1, MaxMessage: 4 << 10, Ring: ring.Options{Backend: b, SendSoft: 8 << 10, SendHard: 16 << 10}}, nil)
+		s := openSocket(t, m)
+		c, srv := loopback(t)
+		small(t, c)
+		p := attachConn(t, m, srv)
+		writeNumbers(t, c, 0, 1)
+		r, _ := recv(t, s)
+		back := make(chan error, 1)
+		p.DetachTo(func(_ net.Conn, err error) { back <- err }) // waits for the worker
+		before := m.Loops()[0].Stats().BytesIn
+		writeNumbers(t, c, 1, 2)
+		until(t, "what nobody reads has come", func() bool { return m.Loops()[0].Stats().BytesIn > before })
+		c.(*net.TCPConn).CloseWrite()
+		for range 100 { // the end is told; without that it ends anyway
+			if err := m.Loops()[0].Do(func() {}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, "too much is queued", func() bool {
+			p.Send(framed(t, p, make([]byte, 4<<10-4)))
+			return m.Stats().LostMessages > 0
+		})
+		r.Done()
+		if err := within(t, "the end of the detach", back); err == nil {
+			t.Error("it was given back")
+		}
+		until(t, "the connection has ended", func() bool { return p.State() == mux.Ended })
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"time"
 
 	"github.com/kcm-go/kcm/mux"
 	"github.com/kcm-go/kcm/sgmsg"
@@ -91,4 +92,58 @@ func ExampleMux_Dial() {
 		log.Fatal(err)
 	}
 	// Output: good morning to you too
+}
+
+// Calls over a connection that is kept up: the number, the four bytes behind the length, is
+// the client's business.
+func ExampleClient() {
+	m, err := mux.New(mux.Options{Format: strparser.Length32, Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	number := strparser.IDField{Offset: 4, Width: 4}
+	client, err := m.Client(mux.ClientOptions{IDs: strparser.IDs{Request: number, Reply: number}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server, addr := echoServer()
+	if _, err := m.Pool(mux.PoolOptions{Addresses: []string{addr}}); err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	var c mux.Call
+	if err := c.Request.AppendCopy(m.Loops()[0], []byte("\x00\x00\x00\x09....hello"), 0); err != nil {
+		log.Fatal(err)
+	}
+	if err := client.Do(ctx, &c); err != nil {
+		log.Fatal(err)
+	}
+	c.Reply.TrimFront(8)
+	fmt.Printf("%s\n", c.Reply.AppendTo(nil))
+	c.Reply.Release()
+	for _, m := range []*mux.Mux{m, server} {
+		if err := m.Close(); err != nil {
+			log.Fatal(err)
+		}
+	}
+	// Output: hello
+}
+
+// echoServer is a server that sends every message back.
+func echoServer() (m *mux.Mux, addr string) {
+	m, err := mux.New(mux.Options{Format: strparser.Length32, Loops: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	m.Handle(func(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {
+		from.Send(msg)
+		return mux.Done
+	})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go m.Serve(ln)
+	return m, ln.Addr().String()
 }

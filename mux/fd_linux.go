@@ -25,34 +25,42 @@ func dupConn(c syscall.Conn) (int, error) {
 
 // checkFD tells a connected stream socket from everything else, with the errors
 // of the kernel's attach. cookie is the socket's own number, which unlike that of
-// its descriptor is never used again.
-func checkFD(fd int) (cookie uint64, err error) {
+// its descriptor is never used again. connecting: a connect is under way.
+func checkFD(fd int) (cookie uint64, connecting bool, err error) {
 	typ, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
 	if err != nil {
-		return 0, syscall.ENOENT
+		return 0, false, syscall.ENOENT
 	}
 	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 	if err != nil {
-		return 0, syscall.ENOENT
+		return 0, false, syscall.ENOENT
 	}
 	proto, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL)
 	switch family {
 	case unix.AF_UNIX:
 	case unix.AF_INET, unix.AF_INET6:
 		if proto != unix.IPPROTO_TCP {
-			return 0, syscall.EOPNOTSUPP
+			return 0, false, syscall.EOPNOTSUPP
 		}
 	default:
-		return 0, syscall.EOPNOTSUPP
+		return 0, false, syscall.EOPNOTSUPP
 	}
 	if typ != unix.SOCK_STREAM {
-		return 0, syscall.EOPNOTSUPP
+		return 0, false, syscall.EOPNOTSUPP
 	}
 	if _, err := unix.Getpeername(fd); err != nil { // listening, never connected, or reset
-		return 0, syscall.EOPNOTSUPP
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil || info.State != synSent {
+			return 0, false, syscall.EOPNOTSUPP
+		}
+		connecting = true
 	}
-	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	cookie, err = unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_COOKIE)
+	return cookie, connecting, err
 }
+
+// synSent is TCP_SYN_SENT of the kernel's enum tcp_states (linux/bpf.h has it for users).
+const synSent = 2
 
 // checkListener tells a listening stream socket from everything else: EBADF, ENOTSOCK,
 // EINVAL when it does not listen, EOPNOTSUPP for other kinds.

@@ -9,6 +9,6 @@ import (
 )
 
 func dupConn(syscall.Conn) (int, error) { return -1, ring.ErrNotSupported }
-func checkFD(int) (uint64, error)       { return 0, ring.ErrNotSupported }
+func checkFD(int) (uint64, bool, error) { return 0, false, ring.ErrNotSupported }
 func checkListener(int) error           { return ring.ErrNotSupported }
 func closeFD(int)                       {}

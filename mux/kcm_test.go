@@ -75,3 +75,28 @@ func TestSocketsDoNotSendOnServedConnections(t *testing.T) {
 		}
 	})
 }
+
+// KC-8: a message that is given up because memory ran out in its middle takes no room.
+func TestDroppedMessageTakesNoRoom(t *testing.T) {
+	each(t, func(t *testing.T, b ring.Backend) {
+		m := newMux(t, mux.Options{Ring: ring.Options{Backend: b, SpillBytes: 1 << 20}, Loops: 1}, nil)
+		s, err := m.OpenSocket(mux.SocketOptions{SendBytes: 4096})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.SendMsg(context.Background(), numbered(1), mux.More); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := s.SendMsg(context.Background(), make([]byte, 2<<20), 0); n != 0 || !errors.Is(err, syscall.ENOMEM) {
+			t.Fatalf("more than there is memory: %d, %v, want ENOMEM", n, err)
+		}
+		if _, err := s.SendMsg(context.Background(), numbered(2), mux.DontWait); err != nil {
+			t.Errorf("the next message: %v", err)
+		}
+		_, c := attach(t, m)
+		got := make([]byte, len(numbered(2)))
+		if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, numbered(2)) {
+			t.Errorf("the peer has %x, %v, want the second message alone", got, err)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -11,8 +12,8 @@ import (
 	"github.com/kcm-go/kcm/ring"
 )
 
-// guests counts the connections of Serve, for Options.MaxPsocks and MaxPsocksPerPeer.
-// Without these options it does nothing, and nobody's address is asked for.
+// guests counts the connections of Serve, for Options.MaxPsocks and MaxPsocksPerPeer and
+// for Retire. Without MaxPsocksPerPeer nobody's address is asked for.
 type guests struct {
 	max, perPeer int
 	refused      atomic.Uint64
@@ -20,9 +21,11 @@ type guests struct {
 	mu    sync.Mutex
 	n     int
 	peers map[netip.Addr]int // connections of each that has one
+	gone  chan struct{}      // closed when n is 0; nil while nobody waits for that
 }
 
-// guest is what a connection is counted as. The zero guest is not counted.
+// guest is what a connection is counted as. The zero guest, of a connection that Serve has
+// not brought, is not counted.
 type guest struct {
 	counted bool
 	peer    netip.Addr // not valid: of no peer in particular
@@ -31,9 +34,6 @@ type guest struct {
 // admit counts the new connection fd, unless there are too many. Thread of the loop that
 // accepted it.
 func (g *guests) admit(l *ring.Loop, fd int) (guest, bool) {
-	if g.max == 0 && g.perPeer == 0 {
-		return guest{}, true
-	}
 	who := guest{counted: true}
 	if g.perPeer > 0 {
 		who.peer = peerOf(l.RemoteAddr(fd))
@@ -61,12 +61,35 @@ func (g *guests) dismiss(who guest) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.n--
+	if g.n--; g.n == 0 && g.gone != nil {
+		close(g.gone)
+		g.gone = nil
+	}
 	if !who.peer.IsValid() {
 		return
 	}
 	if g.peers[who.peer]--; g.peers[who.peer] == 0 {
 		delete(g.peers, who.peer)
+	}
+}
+
+// awaitNone waits until none is left.
+func (g *guests) awaitNone(ctx context.Context) error {
+	g.mu.Lock()
+	if g.n == 0 {
+		g.mu.Unlock()
+		return nil
+	}
+	if g.gone == nil {
+		g.gone = make(chan struct{})
+	}
+	gone := g.gone
+	g.mu.Unlock()
+	select {
+	case <-gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

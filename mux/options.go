@@ -62,8 +62,9 @@ type Options struct {
 	// IdleTimeout, if not zero, drains a connection (OnClose: ETIMEDOUT) that for so long has
 	// completed no message and taken none of our bytes, while none of its messages was with
 	// workers, nothing was queued for it, and it was not made to wait. It is found within
-	// a quarter of the time more. Connections of a Pool are never idle. What a handler has taken with Take does not count, nor do
-	// pieces of a message.
+	// a quarter of the time more. What a handler has taken with Take does not count, nor do
+	// calls that wait for a reply, nor pieces of a message. Connections of a Pool are never
+	// idle.
 	IdleTimeout time.Duration
 	// MaxPsocks and MaxPsocksPerPeer bound the connections that come from Serve, all
 	// together and those of one IP address; there is no bound when zero. One beyond them is

@@ -17,7 +17,8 @@ import (
 )
 
 // Retire while connections come all the time: whoever was let in is served to the end,
-// although nobody is let in any more.
+// although nobody is let in any more. A connection that Serve has not brought is not waited
+// for and stays.
 func TestRetireServesWhoWasAccepted(t *testing.T) {
 	each(t, func(t *testing.T, b ring.Backend) {
 		m, err := mux.New(mux.Options{Format: strparser.Length32, Loops: 2, Ring: ring.Options{Backend: b}})
@@ -28,6 +29,11 @@ func TestRetireServesWhoWasAccepted(t *testing.T) {
 		m.Handle(echo)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
+			t.Fatal(err)
+		}
+		near, mine := loopback(t)
+		defer near.Close()
+		if _, err := m.Attach(mine); err != nil {
 			t.Fatal(err)
 		}
 		// As another process would, it keeps the socket open.
@@ -91,9 +97,13 @@ func TestRetireServesWhoWasAccepted(t *testing.T) {
 		}
 		close(stop)
 		<-stopped
-		if st := m.Stats(); st.Psocks != 0 {
-			t.Errorf("%d connections are open", st.Psocks)
+		if err := pipeline(near, 3, 3, 1, 100); err != nil {
+			t.Errorf("the attached connection is not served any more: %v", err)
 		}
+		if st := m.Stats(); st.Psocks != 1 {
+			t.Errorf("%d connections are open, want the attached one", st.Psocks)
+		}
+		near.Close() // else Shutdown waits for it
 		if err := m.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}

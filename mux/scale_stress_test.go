@@ -10,6 +10,7 @@ const (
 	manyConns        = 1000
 	churnConns       = 2000
 	idleConns        = 8000
+	randomOps        = 1_000_000 // on each back end
 	phaseRounds      = 7
 	conserveMessages = 1_000_000 // in each of 14 ways of dispatching
 )

@@ -10,6 +10,7 @@ const (
 	manyConns        = 200
 	churnConns       = 200
 	idleConns        = 500
+	randomOps        = 20_000 // on each back end
 	phaseRounds      = 1
 	conserveMessages = 7_200 // in each of 14 ways of dispatching
 )

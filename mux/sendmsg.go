@@ -217,14 +217,24 @@ func (s *Socket) CloseWithDrain(ctx context.Context) error {
 	tx.lock()
 	done := tx.refuse(s)
 	tx.unlock()
-	var err error
-	select {
-	case <-done:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
+	err := ctxUntil(ctx, done)
 	if e := s.Close(); err == nil {
 		err = e
 	}
 	return err
+}
+
+// ctxUntil waits for done. It returns ctx.Err only if that ended and done has not come by then.
+func ctxUntil(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	select {
+	case <-done: // both, of which a select takes any
+		return nil
+	default:
+		return ctx.Err()
+	}
 }

@@ -307,6 +307,22 @@ func TestCloseWithDrain(t *testing.T) {
 	}
 }
 
+// With nothing to wait for it does not matter that the context has ended: tried often, as a
+// select takes any of two that are ready.
+func TestCloseWithDrainOfNothing(t *testing.T) {
+	m := newMux(t, mux.Options{Loops: 1}, nil)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 64 {
+		if err := openSocket(t, m).CloseWithDrain(ended); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Shutdown(ended); err != nil {
+		t.Errorf("shutdown of nothing: %v", err)
+	}
+}
+
 // A message in the middle of which its connection is taken away is sent again from its first
 // byte on another one. Proves E22.
 func TestUnattachInTheMiddleOfAMessage(t *testing.T) {

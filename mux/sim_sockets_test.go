@@ -17,6 +17,7 @@ import (
 // table is a Mux on one loop that is driven by hand, with its sockets and connections.
 type table struct {
 	t     *testing.T
+	sim   *ringtest.Sim
 	m     *Mux
 	turn  func()
 	socks []*Socket
@@ -29,7 +30,7 @@ func newTable(t *testing.T, o Options, conns int, socks ...SocketOptions) *table
 	s := ringtest.New(1, ringtest.Calm())
 	s.LogOnFailure(t)
 	m, l := simMux(t, s, o)
-	w := &table{t: t, m: m, turn: func() {
+	w := &table{t: t, sim: s, m: m, turn: func() {
 		s.Settle()
 		for range 3 { // a task, the message it leads to, and what follows
 			l.Turn()

@@ -517,12 +517,7 @@ func (tx *transmit) drain(ctx context.Context) error {
 	idle := tx.idle
 	tx.tellIdle()
 	tx.unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return ctxUntil(ctx, idle)
 }
 
 // tellIdle lets drain go on, if it may.

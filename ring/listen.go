@@ -164,7 +164,11 @@ func (s *Stream) connected(ev *backend.Event) {
 	if s.state != connecting {
 		return
 	}
-	if err := ev.Err(); err != 0 {
+	if s.remote == nil {
+		if !s.toldConnected(ev.Err()) {
+			return
+		}
+	} else if err := ev.Err(); err != 0 {
 		s.end(fmt.Errorf("connect %s: %w", s.remote, err))
 		return
 	}

@@ -109,6 +109,7 @@ type Stream struct {
 	cause  error
 	detach func(fd int, rest *sgmsg.Message, err error)
 	remote net.Addr
+	found  atomic.Pointer[net.Addr] // in place of remote, of AttachConnecting
 
 	kick     Task
 	timer    Timer // the handler's
@@ -166,9 +167,6 @@ func (s *Stream) Loop() *Loop { return s.loop }
 // FD returns the descriptor, for socket options. It must not be read, written
 // or closed.
 func (s *Stream) FD() int { return int(s.fd) }
-
-// RemoteAddr returns the peer's address: *net.TCPAddr or *net.UnixAddr.
-func (s *Stream) RemoteAddr() net.Addr { return s.remote }
 
 // LocalAddr returns the stream's own address, or nil when it is closed.
 func (s *Stream) LocalAddr() net.Addr {
@@ -268,7 +266,10 @@ func (s *Stream) complete(ev *backend.Event) {
 	case backend.OpSend:
 		s.sent(ev)
 	case backend.OpPoll:
-		if s.failed == nil {
+		switch {
+		case s.state == connecting:
+			s.askConnected()
+		case s.failed == nil:
 			s.loop.stuck.remove(s)
 			s.wantSend()
 		}

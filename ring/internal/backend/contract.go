@@ -175,7 +175,8 @@ type Backend interface {
 	// Accept: each event with Res >= 0 is a new connection (close-on-exec, not
 	// attached). An error may or may not end it (More tells).
 	Accept(k Key, fd int)
-	// Connect: Res 0 or an error. to is consumed by the call.
+	// Connect: Res 0 or an error. to is consumed by the call. While another connect of
+	// the socket is under way it waits for that one, or ends with -EALREADY.
 	Connect(k Key, fd int, to *Addr)
 
 	// Recv: an event with Res > 0 carries Res bytes at the start of Buf. Res 0

@@ -78,7 +78,7 @@ func (b *epoll) Connect(k backend.Key, fd int, to *backend.Addr) {
 		b.stats.Syscalls++
 		e = sysConnect(fd, b.name[:n])
 	}
-	if e == syscall.EINPROGRESS || e == syscall.EINTR {
+	if e == syscall.EINPROGRESS || e == syscall.EINTR || e == syscall.EALREADY {
 		// Whatever was reported before was about a socket without connection.
 		d.drained()
 		if e = b.wantWrite(int32(fd), d); e == 0 {
