@@ -26,7 +26,8 @@ type Call struct {
 }
 
 // CallError says that the connection ended between a request and its reply. Errno of the
-// cause is found by errors.Is; io.EOF when the peer finished in an orderly way.
+// cause is found by errors.Is; io.EOF when the peer finished in an orderly way, ErrClosed when
+// we ended the connection.
 type CallError struct {
 	Psock int   // index of the connection
 	Sent  bool  // false: no server has seen the whole request

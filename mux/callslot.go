@@ -101,7 +101,7 @@ func (r callRef) arrives(p *Psock) {
 		return
 	}
 	c := r.slot.client // p looked for its calls before this one was sent
-	if !p.shard.loop.Post(func() { c.lose(p, p.cause) }) {
+	if !p.shard.loop.Post(func() { c.lose(p, p.ending()) }) {
 		go c.lose(p, ErrClosed)
 	}
 }
@@ -160,23 +160,35 @@ func (s *callSlot) clear() *Call {
 	return c
 }
 
-// give puts an ended slot among the free ones, or lets it rest while a reply may come. from
-// is where the call was.
+// give ends the use of an ended slot. from is where the call was.
 func (r callRef) give(from callPhase) {
+	cl := r.slot.client
+	r.leave(from)
+	if cl.draining.Load() {
+		select {
+		case cl.ended <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// leave puts the slot among the free ones, or, if numbers are narrow, lets it rest while a
+// reply may come.
+func (r callRef) leave(from callPhase) {
 	s := r.slot
-	if from == callLeaving || from == callSent {
-		p := s.psock.Load()
-		s.state.Store(r.word(callResting))
-		if p.shard.loop.Post(func() { s.client.rest(r, p) }) {
-			return
-		}
-		if r.swap(callResting, callFree) { // a loop that has ended sends no replies
-			s.vacate()
-		}
+	if s.client.wide || from != callLeaving && from != callSent {
+		s.state.Store(r.word(callFree))
+		s.vacate()
 		return
 	}
-	s.state.Store(r.word(callFree))
-	s.vacate()
+	p := s.psock.Load()
+	s.state.Store(r.word(callResting))
+	if p.shard.loop.Post(func() { s.client.rest(r, p) }) {
+		return
+	}
+	if r.swap(callResting, callFree) { // a loop that has ended sends no replies
+		s.vacate()
+	}
 }
 
 // tell tells of the end of an ended call. from is where it was. Go's callers are told here,

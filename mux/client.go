@@ -3,7 +3,6 @@ package mux
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -31,8 +30,9 @@ type ClientOptions struct {
 	// Push gets messages that answer no call; nil drops them. Those that answer a call that
 	// has ended are dropped and counted (Client.Orphans).
 	Push Handler
-	// Rest is how long the number of a call that was given up is not used again, unless its
-	// reply comes or its connection ends first: 30 s when zero.
+	// Rest is for numbers of less than 28 bits, which come again soon: how long the number
+	// of a call that was given up is not used again, unless its reply comes or its connection
+	// ends first. 30 s when zero. Meanwhile it counts for InFlight.
 	Rest time.Duration
 }
 
@@ -71,6 +71,10 @@ func (o *ClientOptions) fill(f strparser.Format) error {
 	return nil
 }
 
+// wideNumber is the number of bits from which numbers need no rest: at a million calls a
+// second one comes again after more than four minutes.
+const wideNumber = 28
+
 // numberBits returns the width of a number that both fields hold.
 func (o *ClientOptions) numberBits() int {
 	most := min(o.IDs.Request.Largest(), o.IDs.Reply.Largest())
@@ -93,9 +97,9 @@ func (o *ClientOptions) numberBits() int {
 //	if err := cl.Do(ctx, &c); err != nil { ... }
 //	defer c.Reply.Release()
 //
-// A number is a slot in the table of calls and how often the slot was used. Numbers of less
-// than 32 bits come again soon; ClientOptions.Rest is then what keeps a late reply from
-// being taken for another call's.
+// A number is a slot in the table of calls and how often the slot was used, so that a late
+// reply is not taken for that of a later call. With numbers of less than 28 bits it is
+// ClientOptions.Rest that prevents it.
 //
 // Methods are safe for concurrent use.
 type Client struct {
@@ -104,14 +108,18 @@ type Client struct {
 	slots   []callSlot
 	shift   int           // bits of a slot's index in a number
 	mask    uint64        // of a number
+	wide    bool          // numbers need no rest
 	free    chan uint32   // slots, longest unused first
-	closed  chan struct{} // closed by Close
+	closed  chan struct{} // no call is begun any more
 	sockets []*Socket
 	turn    atomic.Uint32 // of the sockets
 	orphans atomic.Uint64
 	rests   map[*shard]*resting
 	losing  sync.Mutex // one lose at a time
-	once    sync.Once
+
+	draining      atomic.Bool
+	ended         chan struct{} // has a token when a call has ended while draining
+	refuse, close sync.Once
 }
 
 // Client makes the Mux's client and its Handler, which it stays; there is one, for as long
@@ -125,7 +133,9 @@ func (m *Mux) Client(o ClientOptions) (*Client, error) {
 		mux: m, opt: o, slots: make([]callSlot, n), free: make(chan uint32, n), closed: make(chan struct{}),
 		shift: bits.Len(uint(n)) - 1,
 		mask:  ^uint64(0) >> (64 - o.numberBits()),
+		wide:  o.numberBits() >= wideNumber,
 		rests: map[*shard]*resting{},
+		ended: make(chan struct{}, 1),
 	}
 	for i := range cl.slots {
 		cl.slots[i].client, cl.slots[i].index = cl, uint32(i)
@@ -159,14 +169,56 @@ func (cl *Client) closeSockets() {
 // Close ends the calls that are out with ErrClosed, and the client. Closing twice is legal;
 // the error is nil.
 func (cl *Client) Close() error {
-	cl.once.Do(func() {
-		close(cl.closed)
+	cl.stop()
+	cl.close.Do(func() {
 		for i := range cl.slots {
 			cl.cancel(cl.slots[i].ref(), fmt.Errorf("call: %w", ErrClosed))
 		}
 		cl.closeSockets()
 	})
 	return nil
+}
+
+// stop lets no more calls begin.
+func (cl *Client) stop() { cl.refuse.Do(func() { close(cl.closed) }) }
+
+// CloseWithDrain is Close that first waits until the calls that are out have ended. Meanwhile
+// none can be made: ErrClosed. When ctx ends before, the rest ends with ErrClosed, and ctx.Err is
+// returned. On a loop's thread it returns EDEADLK and does nothing.
+func (cl *Client) CloseWithDrain(ctx context.Context) error {
+	if cl.mux.onThread() {
+		return fmt.Errorf("close: %w", ErrDeadlock)
+	}
+	err := cl.drain(ctx)
+	_ = cl.Close() // reports nothing
+	return err
+}
+
+// drain waits until no call is out; none can be begun any more.
+func (cl *Client) drain(ctx context.Context) error {
+	cl.stop()
+	cl.draining.Store(true)
+	for cl.InFlight() > 0 {
+		select {
+		case <-cl.ended:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	select { // for another who waits
+	case cl.ended <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// abandonQueued ends the calls whose requests no connection has.
+func (cl *Client) abandonQueued() {
+	for i := range cl.slots {
+		if r := cl.slots[i].ref(); r.phase() == callQueued {
+			cl.cancel(r, fmt.Errorf("call: %w", ErrClosed))
+		}
+	}
 }
 
 // InFlight returns how many calls are out.
@@ -262,8 +314,8 @@ func (cl *Client) handle(from *Psock, msg *sgmsg.Message) Verdict {
 func (cl *Client) reply(from *Psock, id uint64, msg *sgmsg.Message) bool {
 	s := &cl.slots[id&uint64(len(cl.slots)-1)]
 	r := s.ref()
-	if cl.number(r) != id || s.psock.Load() != from {
-		return false
+	if n := cl.number(r); n != id || s.psock.Load() != from {
+		return cl.wide && n != id && cl.orphan(r, id)
 	}
 	for {
 		switch ph := r.phase(); ph {
@@ -278,7 +330,7 @@ func (cl *Client) reply(from *Psock, id uint64, msg *sgmsg.Message) bool {
 			}
 			cl.orphans.Add(1)
 			return true
-		case callEnded: // it is being given up
+		case callEnded, callFree: // it is being given up, or was
 			cl.orphans.Add(1)
 			return true
 		default:
@@ -287,12 +339,20 @@ func (cl *Client) reply(from *Psock, id uint64, msg *sgmsg.Message) bool {
 	}
 }
 
+// orphan reports, and counts, that id is a number of an earlier call of the slot: not 0,
+// which is nobody's, and not more than half of all generations old.
+func (cl *Client) orphan(r callRef, id uint64) bool {
+	age := (cl.number(r) - id) & cl.mask >> cl.shift
+	if id == 0 || age >= r.generation || age > cl.mask>>cl.shift>>1 {
+		return false
+	}
+	cl.orphans.Add(1)
+	return true
+}
+
 // lose is called when p has ended: no reply comes from it. p's loop's thread, unless that
 // has ended.
 func (cl *Client) lose(p *Psock, cause error) {
-	if cause == nil {
-		cause = io.EOF
-	}
 	var lost []callRef
 	cl.losing.Lock()
 	for i := range cl.slots {

@@ -154,7 +154,7 @@
 //
 // # What the package does not do
 //
-// It does not move a connection to another loop. It does not encrypt. Of the message
-// sockets of KCM it has the receiving half: messages are sent on a connection of the
-// sender's choice, not on whichever is free.
+// It does not move a connection to another loop. It does not encrypt. A Client needs a
+// number in requests and replies: protocols whose replies have none and come in order
+// (RESP, PostgreSQL) are not for it.
 package mux

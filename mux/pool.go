@@ -102,7 +102,7 @@ type ConnHealth struct {
 	For      time.Duration // in this state
 	Psock    *Psock        // while it is up
 	Failures int           // in a row, until it has stood for longer than the last delay
-	Cause    error         // of the last failure; io.EOF when the peer ended it in an orderly way
+	Cause    error         // of the last failure; io.EOF when the peer ended it in an orderly way, ErrClosed when we did
 	RetryIn  time.Duration // while it waits
 }
 
@@ -228,7 +228,8 @@ func (c *Pool) Health() []ConnHealth {
 }
 
 // Close stops dialling and ends the connections after what was given to them has been
-// sent, as [Psock.Drain] does; it does not wait for that. Messages that wait in sockets for
+// sent, as [Psock.Drain] does; it does not wait for that. A call whose reply is outstanding
+// ends with a *CallError: see [Client.CloseWithDrain]. Messages that wait in sockets for
 // a connection stay there. Closing twice is legal; the error is nil.
 func (c *Pool) Close() error {
 	c.mux.mu.Lock()

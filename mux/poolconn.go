@@ -3,7 +3,6 @@ package mux
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"syscall"
@@ -184,9 +183,6 @@ func (c *poolConn) stood() bool { return c.state == ConnGreeting || c.state == C
 // ended is called when the connection has ended, or could not be made.
 func (c *poolConn) ended(cause error) {
 	c.psock = nil
-	if cause == nil {
-		cause = io.EOF
-	}
 	c.failed(cause)
 }
 

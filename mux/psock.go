@@ -44,6 +44,7 @@ type Psock struct {
 	cause   error
 	broken  error // of the connection, which leaves when what was received is delivered
 	dropped int   // bytes of an incomplete message
+	byPeer  bool  // the peer has finished, in an orderly way
 
 	shared      bool      // sockets may send on it
 	sending     *sending  // when they can
@@ -132,6 +133,18 @@ func (p *Psock) leave(cause error, drain bool) {
 	} else {
 		p.stream.Close(cause)
 	}
+}
+
+// ending says what ended p: its cause, io.EOF when the peer finished in an orderly way,
+// ErrClosed when we did. Loop's thread.
+func (p *Psock) ending() error {
+	switch {
+	case p.cause != nil:
+		return p.cause
+	case p.byPeer:
+		return io.EOF
+	}
+	return ErrClosed
 }
 
 // leaves notes that p begins to end. Loop's thread.
@@ -223,6 +236,7 @@ func readDone(ps *strparser.Parser, err error) error {
 	p := ps.Owner().(*Psock)
 	switch {
 	case ps.Finished():
+		p.byPeer = p.broken == nil && !p.leaving
 		p.leave(p.broken, p.broken == nil) // if the peer has finished in an orderly way: answer, then go
 	case errors.Is(err, syscall.ENOMEM) && !ps.Stopped():
 		// Private memory is used up. The parser would ask again in the next turn.
@@ -424,7 +438,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	})
 	sh.remove(p)
 	if cl := p.mux.client.Load(); cl != nil {
-		cl.lose(p, p.cause)
+		cl.lose(p, p.ending())
 	}
 	if opened := p.opened; opened != nil {
 		if err == nil {
@@ -440,6 +454,6 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	}
 	p.mux.dismiss(p.index)
 	if p.pooled != nil {
-		p.pooled.ended(p.cause)
+		p.pooled.ended(p.ending())
 	}
 }

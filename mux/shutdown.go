@@ -5,16 +5,26 @@ import (
 	"fmt"
 )
 
-// Shutdown ends the Mux in an orderly way: it stops accepting, delivers no more
-// messages, waits until those with the workers have been handled, sends what is
-// queued (what sockets have queued while no connection can take it is discarded), closes every connection, and then does what Close does. When ctx ends first the rest is closed at once and ctx.Err is
-// returned. On a loop's thread it returns EDEADLK and does nothing.
+// Shutdown ends the Mux in an orderly way: it stops accepting and dialling, waits until the
+// calls of its Client have ended, delivers no more messages, waits until those with the
+// workers have been handled, sends what is queued (what sockets have queued while no
+// connection can take it is discarded), closes every connection, and then does what Close
+// does. When ctx ends first the rest is closed at once and ctx.Err is returned. On a loop's
+// thread it returns EDEADLK and does nothing.
 func (m *Mux) Shutdown(ctx context.Context) error {
 	if m.onThread() {
 		return fmt.Errorf("shutdown: %w", ErrDeadlock)
 	}
 	m.stopServing(shuttingDown)
+	cl := m.client.Load()
+	if cl != nil {
+		cl.stop()
+	}
 	err := m.tx.drain(ctx)
+	if cl != nil && err == nil {
+		cl.abandonQueued() // no connection takes them
+		err = cl.drain(ctx)
+	}
 	m.each(func(p *Psock) { p.leave(nil, true) })
 	if err == nil {
 		err = m.awaitIdle(ctx)

@@ -185,10 +185,15 @@ func (w *clientWorld) finish() {
 
 const simAddr = "10.0.0.1:80"
 
-// calls runs a test of a client with one connection to one server, on a calm network.
-func calls(t *testing.T, o ClientOptions, fn func(w *clientWorld)) {
+// calls runs a test of a client with one connection to one server, on a calm network, with
+// numbers that need no rest; narrowCalls one with numbers that do.
+func calls(t *testing.T, o ClientOptions, fn func(w *clientWorld)) { callsOf(t, 4, o, fn) }
+
+func narrowCalls(t *testing.T, o ClientOptions, fn func(w *clientWorld)) { callsOf(t, 2, o, fn) }
+
+func callsOf(t *testing.T, width int, o ClientOptions, fn func(w *clientWorld)) {
 	ringtest.Seeds(t, 1, ringtest.Calm(), func(t *testing.T, s *ringtest.Sim) {
-		w := newClientWorld(t, s, 1, 4, o)
+		w := newClientWorld(t, s, 1, width, o)
 		w.serve(simAddr)
 		w.start(PoolOptions{Addresses: []string{simAddr}, RetryMin: time.Millisecond, RetryMax: 4 * time.Millisecond})
 		w.until("the connection stands", func() bool { return w.up() == 1 })
@@ -252,7 +257,7 @@ func TestCallIsCancelledBeforeItsRequestHasLeft(t *testing.T) {
 
 // A call that is given up later ends at once, and its reply is counted and frees the number.
 func TestCallIsCancelledBeforeItsReply(t *testing.T) {
-	calls(t, ClientOptions{InFlight: 1}, func(w *clientWorld) {
+	narrowCalls(t, ClientOptions{InFlight: 1}, func(w *clientWorld) {
 		ctx, cancel := context.WithCancel(context.Background())
 		a, err := w.go_(ctx, true)
 		if err != nil {
@@ -282,11 +287,40 @@ func TestCallIsCancelledBeforeItsReply(t *testing.T) {
 	})
 }
 
+// A wide number is free at once when its call is given up: the next call of its slot has
+// another one, and the late reply is nobody's, before and after that.
+func TestWideNumbersNeedNoRest(t *testing.T) {
+	pushed := 0
+	o := ClientOptions{InFlight: 1, Push: func(*Psock, *sgmsg.Message) Verdict { pushed++; return Done }}
+	calls(t, o, func(w *clientWorld) {
+		a := w.call(false)
+		w.arrive(1)
+		w.cl.cancel(w.cl.slots[0].ref(), context.Canceled)
+		w.ended(a, context.Canceled)
+		w.answer(w.asked[0])
+		w.until("a late reply has come", func() bool { return w.cl.Orphans() == 1 })
+		b := w.call(false)
+		w.arrive(2)
+		w.answer(w.asked[0])
+		w.answer(w.asked[1])
+		w.until("the call has ended", func() bool { return w.cl.InFlight() == 0 })
+		w.ended(b, nil)
+		if n := w.cl.Orphans(); n != 2 || pushed != 0 {
+			w.t.Errorf("%d late replies, %d were pushed", n, pushed)
+		}
+		// Numbers that no call has had are not late replies.
+		for i, id := range []uint64{0, w.asked[1].id + 1, w.asked[0].id - 1} {
+			w.answer(asked{from: w.asked[0].from, id: id})
+			w.until("a message has come", func() bool { return pushed == i+1 })
+		}
+	})
+}
+
 // A number that nobody answers may be used again after its rest, and under another
 // generation.
 func TestNumbersRest(t *testing.T) {
 	const rest = 3 * time.Second
-	calls(t, ClientOptions{InFlight: 2, Rest: rest}, func(w *clientWorld) {
+	narrowCalls(t, ClientOptions{InFlight: 2, Rest: rest}, func(w *clientWorld) {
 		a, b := w.call(false), w.call(false)
 		w.arrive(2)
 		w.cl.cancel(w.cl.slots[w.asked[0].id&1].ref(), context.Canceled)
@@ -357,7 +391,7 @@ func TestCallsOfAConnectionThatEnds(t *testing.T) {
 
 // A number rests no longer than its connection lives.
 func TestNumbersOfAConnectionThatEnds(t *testing.T) {
-	calls(t, ClientOptions{InFlight: 1}, func(w *clientWorld) {
+	narrowCalls(t, ClientOptions{InFlight: 1}, func(w *clientWorld) {
 		a := w.call(false)
 		w.arrive(1)
 		w.cl.cancel(w.cl.slots[0].ref(), context.Canceled)
