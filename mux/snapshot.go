@@ -119,7 +119,10 @@ func (st *steer) snapshot(sockets map[*Socket]*SocketStats, rows map[*Psock]*pso
 	st.lock()
 	defer st.unlock()
 	for _, s := range st.sockets {
-		r := &SocketStats{Index: s.index, Type: s.kind, Psock: -1}
+		r := &SocketStats{
+			Index: s.index, Type: s.kind, Psock: -1, RxDisabled: s.disabled,
+			RxMessages: s.rx.messages.Load(), RxBytes: s.rx.bytes.Load(), RxDropped: s.rx.dropped.Load(),
+		}
 		sockets[s] = r
 		if !st.fifo {
 			continue
