@@ -76,9 +76,10 @@ framing: ## compare ways of cutting a stream into messages, about a minute; FRAM
 peers: ## compare with other echo servers, about 20 minutes; PEERS= takes flags
 	cd bench/peers && $(GO) run ./cmd/peers $(PEERS)
 
-nested: ## build, vet and test the modules bench/peers and strparser/formats/recorded
+nested: ## build, vet and test the modules bench/peers, strparser/formats/recorded and examples/thrift
 	cd bench/peers && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
 	cd strparser/formats/recorded && $(GO) build ./... && $(GO) vet ./... && $(GO) test ./...
+	cd examples/thrift && $(GO) build -o /dev/null ./... && $(GO) vet ./... && $(GO) test ./...
 
 # Needs QEMU, and apt to download the kernels; says what is missing.
 conformance: ## the scripts of internal/conformance on real kernels in QEMU and on mux, 4 minutes; CONFORM= takes flags

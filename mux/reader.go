@@ -42,6 +42,7 @@ type Reader struct {
 	r        Received
 	out      outbox        // replies to burst.psock that have not left
 	finished int           // messages of burst handled
+	bytes    int           // of burst begun
 	timed    int           // of which before since
 	since    time.Duration // when what is timed next was begun
 	eager    bool          // messages take long as a rule: each is timed, and answered at once
@@ -116,6 +117,7 @@ func (rd *Reader) Next(ctx context.Context) (*Received, error) {
 // begin makes message i of the burst the present one.
 func (rd *Reader) begin(b *burst, i int) *Received {
 	b.seek(&rd.at, i)
+	rd.bytes += int(b.lens[i])
 	r := &rd.r
 	b.lend(&r.msg, rd.at, i)
 	r.From = b.psock
@@ -159,8 +161,9 @@ func (rd *Reader) fetch(ctx context.Context) error {
 	var p *Psock
 	if old != nil {
 		p = old.psock // others may finish it, and it be used again, as soon as we have left it
+		s.rx.add(finished, rd.bytes)
 	}
-	rd.burst, rd.finished, rd.timed = nil, 0, 0
+	rd.burst, rd.finished, rd.bytes, rd.timed = nil, 0, 0, 0
 	st.lock()
 	if rd.state == called {
 		rd.state = busy

@@ -22,7 +22,9 @@ type Received struct {
 	socket  *Socket
 	next    *Received // in the socket's pool
 	msg     sgmsg.Message
-	number  uint64 // ordered replies
+	number  uint64        // ordered replies
+	nth     uint64        // as burst.nth
+	waited  time.Duration // as recorded
 	replies sgmsg.Message
 	times   Times
 	open    bool
@@ -106,12 +108,18 @@ func (r *Received) Done() {
 	if !r.open {
 		panic("mux: Done of a message that is done")
 	}
+	m := r.From.mux
+	if slow := m.opt.SlowHandler; slow > 0 && m.steer.clock()-r.times.Started > slow {
+		m.steer.slow.Add(1)
+	}
+	r.finish()
+}
+
+// finish ends the handling of a message that Socket.receive returned.
+func (r *Received) finish() {
 	p := r.From
 	r.end()
 	st := p.mux.steer
-	if slow := p.mux.opt.SlowHandler; slow > 0 && st.clock()-r.times.Started > slow {
-		st.slow.Add(1)
-	}
 	st.lock()
 	r.From = nil
 	r.next, r.socket.pool = r.socket.pool, r

@@ -307,6 +307,73 @@ func TestCloseWithDrain(t *testing.T) {
 	}
 }
 
+// A message of many small parts takes not much more memory than its bytes.
+func TestSmallPartsShareMemory(t *testing.T) {
+	const parts, size = 100_000, 3
+	for _, kind := range []mux.SocketType{mux.Dgram, mux.Seqpacket} {
+		more, last := mux.More, mux.Flags(0)
+		if kind == mux.Seqpacket {
+			more, last = 0, mux.EOR
+		}
+		m := newMux(t, mux.Options{Loops: 1}, nil)
+		s := openWith(t, m, mux.SocketOptions{Type: kind, SendBytes: 1})
+		want := binary.BigEndian.AppendUint32(nil, parts*size)
+		sendBytes(t, s, want, more)
+		for i := range parts {
+			part := []byte{byte(i), byte(i >> 8), byte(i >> 16)}
+			sendBytes(t, s, part, more)
+			want = append(want, part...)
+		}
+		if used := m.Loops()[0].Stats().SpillUsed; used < len(want) || used > 2*len(want)+1024 {
+			t.Errorf("%v: %d bytes of memory for %d", kind, used, len(want))
+		}
+		sendBytes(t, s, nil, last)
+		_, c := attach(t, m)
+		expect(t, c, want)
+		until(t, "memory is free", func() bool { return m.Loops()[0].Stats().SpillUsed == 0 })
+	}
+}
+
+// When private memory is used up Dgram drops the message, and Seqpacket keeps what it was told
+// that it has.
+func TestSendWithoutMemory(t *testing.T) {
+	for _, size := range []int{500, 10_000, 100_000} {
+		for _, kind := range []mux.SocketType{mux.Dgram, mux.Seqpacket} {
+			m := newMux(t, mux.Options{Loops: 1, Ring: ring.Options{SpillBytes: 1 << 20}}, nil)
+			s := openWith(t, m, mux.SocketOptions{Type: kind})
+			more, last := mux.More, mux.Flags(0)
+			if kind == mux.Seqpacket {
+				more, last = 0, mux.EOR
+			}
+			var want []byte
+			for err := error(nil); err == nil; {
+				part := bytes.Repeat([]byte{byte(len(want) / size)}, size)
+				n := 0
+				if n, err = s.SendMsg(t.Context(), part, more); err != nil && (n > 0 || !errors.Is(err, syscall.ENOMEM)) {
+					t.Fatalf("%d bytes and %v, want ENOMEM", n, err)
+				}
+				if want = append(want, part[:n]...); len(want) > 1<<20 {
+					t.Fatalf("%v: %d bytes were taken", kind, len(want))
+				}
+			}
+			if kind == mux.Dgram {
+				if used := m.Loops()[0].Stats().SpillUsed; used > 0 {
+					t.Errorf("%d bytes are in use of a message that was dropped", used)
+				}
+				want = frame([]byte("another"))
+				sendBytes(t, s, want, 0)
+			} else {
+				sendBytes(t, s, nil, last)
+			}
+			_, c := attach(t, m)
+			expect(t, c, want)
+			if st := m.Stats(); st.TxMessages != 1 {
+				t.Errorf("%v: %d messages", kind, st.TxMessages)
+			}
+		}
+	}
+}
+
 // With nothing to wait for it does not matter that the context has ended: tried often, as a
 // select takes any of two that are ready.
 func TestCloseWithDrainOfNothing(t *testing.T) {

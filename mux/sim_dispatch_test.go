@@ -87,10 +87,12 @@ type dispatch struct {
 	locked  bool // somebody has steer's lock for the whole turn
 	turning bool
 	kicking bool
-	chaos   bool     // things are opened and closed
-	ended   bool     // the Mux is closed
-	started int      // messages
-	parked  []string // see parkOrder
+	chaos   bool               // things are opened and closed
+	ended   bool               // the Mux is closed
+	started int                // messages
+	cut     int                // messages of which a part was read before their socket was closed
+	parts   map[*Socket][]byte // what was read of them
+	parked  []string           // see parkOrder
 }
 
 // simFlow is a connection, with the client at its far end.
@@ -125,7 +127,7 @@ func newDispatch(t *testing.T, s *ringtest.Sim) *dispatch {
 	rng := s.Rand()
 	kind := int(s.Seed())
 	pick := func(n int) int { k := kind % n; kind /= n; return k }
-	w := &dispatch{t: t, s: s, rng: rng, chaos: true}
+	w := &dispatch{t: t, s: s, rng: rng, chaos: true, parts: map[*Socket][]byte{}}
 	policy, loops := Policy(pick(2)), 1+pick(2)
 	w.cap = [...]int{1, 3, noCap}[pick(3)]
 	w.ordered = pick(2) == 1
@@ -170,7 +172,11 @@ func newDispatch(t *testing.T, s *ringtest.Sim) *dispatch {
 		w.flows = append(w.flows, f)
 	}
 	for range 1 + rng.IntN(5) {
-		w.workers = append(w.workers, &simWorker{w: w, kind: workerKind(rng.IntN(int(workerKinds)))})
+		kind := workerKind(rng.IntN(int(workerKinds)))
+		if w.ordered && kind == partKind { // what it sends is no reply that could be put in order
+			kind = recvKind
+		}
+		w.workers = append(w.workers, &simWorker{w: w, kind: kind})
 	}
 	return w
 }
@@ -209,7 +215,7 @@ func (w *dispatch) run() {
 			}
 		}
 		if w.early {
-			w.ended = true
+			w.end()
 			if err := w.m.Close(); err != nil {
 				w.t.Error(err)
 			}
@@ -297,7 +303,11 @@ func (w *dispatch) proxyOf(f *simFlow) *simFlow {
 // begin checks a message that a worker has got.
 func (w *dispatch) begin(r *Received) (f *simFlow, n int) {
 	f = r.From.Value().(*simFlow)
-	b := r.Msg.AppendTo(nil)
+	return f, w.start(f, r.Msg.AppendTo(nil))
+}
+
+// start checks the bytes of a message of f that a worker has got, and returns its number.
+func (w *dispatch) start(f *simFlow, b []byte) (n int) {
 	id, n := int(binary.BigEndian.Uint32(b[4:])), int(binary.BigEndian.Uint32(b[8:]))
 	if id != f.id || n >= f.arrived || !bytes.Equal(b, simMessage(id, n)) {
 		w.fatalf("connection %d: message %d of %d reached a worker, or its bytes changed", f.id, n, id)
@@ -316,7 +326,7 @@ func (w *dispatch) begin(r *Received) (f *simFlow, n int) {
 		}
 		f.next++
 	}
-	return f, n
+	return n
 }
 
 // answer does with a message what is to be done with it.
@@ -348,7 +358,7 @@ func (w *dispatch) over() bool {
 		}
 	}
 	for _, k := range w.workers {
-		if k.current != nil || len(k.hands) > 0 {
+		if k.current != nil || len(k.hands) > 0 || k.sock != nil && k.sock.part != nil {
 			return false
 		}
 	}
@@ -368,7 +378,7 @@ func (w *dispatch) finish() {
 		w.fatalf("%d messages came, the parsers say %d; %d were passed, %d received, %d queued, %d discarded",
 			all, st.RxMessages, passed, st.Received, st.Queued, st.Discarded)
 	}
-	if st.Discarded > 0 && !w.early || int(st.Received) != w.started {
+	if st.Discarded > 0 && !w.early || int(st.Received) != w.started+w.cut {
 		w.fatalf("%d messages received of %d, %d discarded", st.Received, w.started, st.Discarded)
 	}
 	if !w.early {
@@ -570,6 +580,13 @@ func (w *dispatch) check() {
 		}
 		for _, r := range k.hands {
 			slots[r.From]++
+		}
+	}
+	left += w.cut
+	for _, s := range st.sockets {
+		if s.part != nil {
+			left++
+			slots[s.part.From]++
 		}
 	}
 	for b, n := range taken {

@@ -4,8 +4,12 @@ package mux
 
 import (
 	"context"
+	"encoding/binary"
 	"slices"
+	"syscall"
 	"time"
+
+	"github.com/kcm-go/kcm/sgmsg"
 )
 
 // simWorker is a goroutine that receives messages, without the goroutine: its steps
@@ -34,6 +38,7 @@ const (
 	readerKind workerKind = iota // Reader
 	recvKind                     // Recv, one message after the other
 	manyKind                     // Recv, and several messages in its hands
+	partKind                     // RecvMsg, in parts of any size
 	workerKinds
 )
 
@@ -43,7 +48,8 @@ func (w *dispatch) kick() {
 		return
 	}
 	w.kicking = true
-	for rounds, again := 0, true; again; rounds++ {
+	rounds := 0
+	for again := true; again; rounds++ {
 		if rounds > 10_000 {
 			w.fatalf("workers are woken and find nothing, for ever")
 		}
@@ -55,6 +61,9 @@ func (w *dispatch) kick() {
 	w.kicking = false
 	if !w.turning {
 		w.check()
+		if rounds > 1 { // a loop may have got a task, of which the simulation knows nothing
+			w.s.After(time.Microsecond, func() {})
+		}
 	}
 }
 
@@ -82,8 +91,11 @@ func (k *simWorker) step() bool {
 			return false
 		}
 	}
-	if k.kind == readerKind {
+	switch k.kind {
+	case readerKind:
 		return k.next()
+	case partKind:
+		return k.part()
 	}
 	return k.recv()
 }
@@ -222,6 +234,93 @@ func (k *simWorker) recv() bool {
 	return true
 }
 
+// part goes on with RecvMsg.
+func (k *simWorker) part() bool {
+	w, s := k.w, k.sock
+	w.st.lock()
+	if k.rd.state == called { // as Recv does when it wakes
+		k.rd.state = busy
+		s.queue().coming--
+	}
+	w.st.unlock()
+	p := make([]byte, 32<<10)
+	if s.kind == Seqpacket {
+		p = p[:w.rng.IntN(1+w.rng.IntN(1<<w.rng.IntN(16)))]
+	}
+	flags := DontWait
+	if w.rng.IntN(8) == 0 {
+		flags |= Peek
+	}
+	n, got, err := s.RecvMsg(context.Background(), p, flags)
+	switch {
+	case err == syscall.EAGAIN:
+		return k.wait()
+	case err != nil:
+		return k.closed()
+	case flags&Peek != 0:
+		return k.pause()
+	}
+	w.parts[s] = append(w.parts[s], p[:n]...)
+	if got&EOR == 0 {
+		return k.pause()
+	}
+	msg := w.parts[s]
+	delete(w.parts, s)
+	f := w.flows[binary.BigEndian.Uint32(msg[4:])]
+	num := w.start(f, msg)
+	f.inHands--
+	if a := w.act(f.id, num); a != actNone { // RecvMsg does not say whom to answer
+		to := f
+		if a == actProxy {
+			to = w.proxyOf(f)
+		}
+		var m sgmsg.Message
+		if err := w.m.frame(to.p.shard.loop, &m, msg[4:]); err != nil {
+			w.fatalf("frame: %v", err)
+		}
+		to.p.pushFrom(&m, f.p) // Send would overtake what others push
+	}
+	return true
+}
+
+// pause lets something happen now and then in the middle of a message.
+func (k *simWorker) pause() bool {
+	if k.w.rng.IntN(8) == 0 {
+		k.lagging = true
+		k.w.after(time.Millisecond, func() { k.lagging = false })
+	}
+	return !k.lagging
+}
+
+// shut closes a socket. A message that is lost with it takes its connection along.
+func (w *dispatch) shut(s *Socket) {
+	w.loses(s)
+	_ = s.Close() // reports nothing
+	delete(w.parts, s)
+}
+
+// loses notes that s, or the Mux, is about to be closed.
+func (w *dispatch) loses(s *Socket) {
+	if s.part != nil && s.begun && !s.closed {
+		f := s.part.From.Value().(*simFlow)
+		f.dead = true
+		f.peer.Close()
+		f.p.Close()
+		f.next++
+		w.cut++
+	}
+}
+
+// end notes that the Mux is about to be closed.
+func (w *dispatch) end() {
+	if !w.ended {
+		for _, s := range w.st.sockets {
+			w.loses(s)
+		}
+	}
+	w.ended = true
+}
+
 // close ends the worker for good.
 func (k *simWorker) close() {
 	if k.rd != nil && k.kind == readerKind {
@@ -230,7 +329,7 @@ func (k *simWorker) close() {
 		}
 	}
 	if k.sock != nil {
-		_ = k.sock.Close() // reports nothing
+		k.w.shut(k.sock)
 	}
 	k.ended = true
 }
@@ -251,7 +350,7 @@ func (w *dispatch) mischief() {
 	switch w.rng.IntN(7) {
 	case 0:
 		if k.sock != nil {
-			_ = k.sock.Close()
+			w.shut(k.sock)
 		}
 	case 1:
 		if k.rd != nil && k.kind == readerKind { // Recv's are its own
@@ -278,7 +377,7 @@ func (w *dispatch) mischief() {
 		}
 	case 5: // the Mux is being closed by another goroutine, which has come so far
 		if w.early && w.turning && w.rng.IntN(4) == 0 {
-			w.ended = true
+			w.end()
 			w.st.close()
 		}
 	case 6:

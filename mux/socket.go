@@ -10,9 +10,10 @@ import (
 // socket of KCM. All sockets of a Mux are equal; Options.Policy says which of them
 // gets a message, and any number of goroutines may receive from one.
 //
-// There are two ways to receive. Recv gives one owned message at a time, for whoever
+// There are three ways to receive. Recv gives one owned message at a time, for whoever
 // keeps it or answers from elsewhere. A [Reader] takes messages in batches, which
-// costs a fraction of it; [Mux.Workers] runs readers.
+// costs a fraction of it; [Mux.Workers] runs readers. RecvMsg copies messages, or parts of
+// them, as the kernel does, and does not say where they came from.
 //
 // Methods are safe for concurrent use.
 type Socket struct {
@@ -22,6 +23,12 @@ type Socket struct {
 	limit int64 // FIFO: charge from which it is full
 	low   int64 // FIFO: charge below which it takes its turn again after that
 	out   outbound
+	rx    received
+
+	// RecvMsg: of who has the turn.
+	turn  chan struct{}
+	part  *Received // the message that is being read or was peeked at
+	begun bool      // bytes of it were read
 
 	// Under steer.mu.
 	own      queue // FIFO; Idle has one queue for all sockets
@@ -48,7 +55,7 @@ func (m *Mux) openSocket(o SocketOptions, receives bool) (*Socket, error) {
 		return nil, err
 	}
 	st := m.steer
-	s := &Socket{mux: m, kind: o.Type, limit: int64(o.RecvBytes), low: int64(o.LowWater), disabled: o.RecvDisabled}
+	s := &Socket{mux: m, kind: o.Type, limit: int64(o.RecvBytes), low: int64(o.LowWater), disabled: o.RecvDisabled, turn: make(chan struct{}, 1)}
 	s.out.limit, s.out.wait = int64(o.SendBytes), o.WaitPsock
 	s.own.codel = st.newCodel()
 	m.tx.enroll(s)
@@ -142,6 +149,7 @@ func (s *Socket) Close() error {
 		gone, rd.next = rd.next, nil
 		rd.wake()
 	}
+	s.forfeit()
 	return nil
 }
 
@@ -154,12 +162,18 @@ var errEmpty = errors.New("no message is waiting")
 //
 // Errors: ctx.Err; ErrClosed when the socket or the Mux is closed; EDEADLK on a loop's
 // thread, where messages could never come.
-func (s *Socket) Recv(ctx context.Context) (*Received, error) {
+func (s *Socket) Recv(ctx context.Context) (*Received, error) { return s.recv(ctx, true) }
+
+// recv is Recv that counts the message or does not.
+func (s *Socket) recv(ctx context.Context, count bool) (*Received, error) {
 	st := s.mux.steer
 	st.lock()
 	r, err := s.receive(nil)
 	if err != errEmpty {
 		st.unlock()
+		if count && err == nil {
+			s.rx.add(1, r.msg.Len())
+		}
 		return r, err
 	}
 	rd := s.idle
@@ -185,6 +199,9 @@ func (s *Socket) Recv(ctx context.Context) (*Received, error) {
 	}
 	rd.next, s.idle = s.idle, rd
 	st.unlock()
+	if count && err == nil {
+		s.rx.add(1, r.msg.Len())
+	}
 	return r, err
 }
 
@@ -195,7 +212,11 @@ func (s *Socket) TryRecv() (r *Received, ok bool) {
 	st.lock()
 	defer st.unlock()
 	r, err := s.receive(nil)
-	return r, err == nil
+	if err != nil {
+		return nil, false
+	}
+	s.rx.add(1, r.msg.Len())
+	return r, true
 }
 
 // receive takes one message, under the lock. rd is nil or the reader that was waiting.
@@ -235,17 +256,19 @@ func (s *Socket) receive(rd *Reader) (*Received, error) {
 	b.seek(&b.at, i)
 	b.copyTo(&r.msg, b.at, i)
 	r.From, r.open, r.next = b.psock, true, nil
-	r.number = b.first + uint64(i)
+	r.number, r.nth = b.first+uint64(i), b.nth+uint64(i)
 	r.times = Times{Arrived: b.arrived, Queued: b.queued, Started: now}
 	r.late = q.codel.rejects(now - b.arrived)
 	st.stats.Received++
 	p := b.psock
 	if joined {
+		r.waited = b.waited
 		st.stats.Stolen++
 		p.flow.slots++
 		return r, nil
 	}
-	st.stats.Delay.record(now-b.arrived, 1)
+	r.waited = now - b.arrived
+	st.stats.Delay.record(r.waited, 1)
 	if b.rest() == 0 {
 		q.remove(b)
 		st.discharge(q, b, b.charge, now)

@@ -3,6 +3,7 @@ package mux
 import (
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -426,6 +427,7 @@ func (st *steer) close() {
 	var woken *Reader
 	st.admit(&woken)
 	st.closed = true
+	sockets := slices.Clone(st.sockets)
 	var queues []*queue
 	if st.fifo {
 		for _, s := range st.sockets {
@@ -465,6 +467,9 @@ func (st *steer) close() {
 	for _, rd := range readers {
 		rd.next = nil
 		rd.wake()
+	}
+	for _, s := range sockets {
+		s.forfeit()
 	}
 	if st.quiet != nil {
 		st.quiet.Stop()
