@@ -139,7 +139,7 @@ func TestCallsEndureAServerThatIsKilled(t *testing.T) {
 					cancel()
 					got := getToken(&c.Reply)
 					c.Reply.Reset()
-					c.Request.Reset()
+					c.Request.Reset() // if it was not sent
 					if err := sum.end(token, got, c.Resend, err, took); err != nil {
 						t.Error(err)
 					}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"syscall"
 	"testing"
 	"time"
@@ -403,6 +404,36 @@ func TestNumbersOfAConnectionThatEnds(t *testing.T) {
 		if took := w.sim.Now() - closed; took > time.Second {
 			w.t.Errorf("the number was free after %v", took)
 		}
+	})
+}
+
+// The news that all of a request was sent may come after the end of its connection, which
+// looked for its calls before: the call ends nevertheless.
+func TestNewsOfACallComeAfterTheEndOfItsConnection(t *testing.T) {
+	calls(t, ClientOptions{}, func(w *clientWorld) {
+		a, b := w.call(false), w.call(true)
+		w.arrive(2)
+		p := w.pool.Health()[0].Psock
+		var refs []callRef
+		for i := range w.cl.slots {
+			if r := w.cl.slots[i].ref(); r.swap(callSent, callLeaving) { // as before the news
+				refs = append(refs, r)
+			}
+		}
+		w.asked[0].from.Close()
+		w.until("the connection has ended", func() bool { return p.State() == Ended && w.up() == 1 })
+		if len(refs) != 2 || a.ends+b.ends != 0 {
+			t.Fatalf("%d calls, %d have ended", len(refs), a.ends+b.ends)
+		}
+		for _, r := range refs {
+			r.arrives(p)
+		}
+		w.until("the call has ended", func() bool { return a.ends == 1 })
+		w.ended(a, io.EOF)
+		w.arrive(3)
+		w.answer(w.asked[2])
+		w.until("the other has ended", func() bool { return w.cl.InFlight() == 0 })
+		w.ended(b, nil)
 	})
 }
 
