@@ -30,16 +30,11 @@ type Call struct {
 // we ended the connection.
 type CallError struct {
 	Psock int   // index of the connection
-	Sent  bool  // false: no server has seen the whole request
 	Cause error // what ended it
 }
 
 func (e *CallError) Error() string {
-	what := "with the reply outstanding"
-	if !e.Sent {
-		what = "before it had the request"
-	}
-	return fmt.Sprintf("mux: call: psock %d ended %s: %v", e.Psock, what, e.Cause)
+	return fmt.Sprintf("mux: call: psock %d ended with the reply outstanding: %v", e.Psock, e.Cause)
 }
 
 func (e *CallError) Unwrap() error { return e.Cause }

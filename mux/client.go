@@ -377,7 +377,7 @@ func (cl *Client) lose(p *Psock, cause error) {
 	}
 	cl.losing.Unlock()
 	for _, r := range lost {
-		r.tell(callEnded, &CallError{Psock: p.index, Sent: true, Cause: cause})
+		r.tell(callEnded, &CallError{Psock: p.index, Cause: cause})
 	}
 }
 

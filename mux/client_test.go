@@ -84,7 +84,7 @@ func TestCallsWhileTheServerIsKilled(t *testing.T) {
 						}
 						c.Reply.Release()
 						done.Add(1)
-					case errors.As(err, &gone) && gone.Sent && gone.Cause != nil && !c.Resend:
+					case errors.As(err, &gone) && gone.Cause != nil && !c.Resend:
 						lost.Add(1)
 					default:
 						t.Errorf("call %d, Resend %v: %v", token, c.Resend, err)
