@@ -105,6 +105,33 @@
 // GOMAXPROCS has to be at least one more than there are loops, or workers may wait for
 // milliseconds: a loop keeps its P for a while when it sleeps in the kernel.
 //
+// # Message sockets
+//
+// A [Socket] is the message socket of the kernel's KCM: N of them and M connections to equal
+// peers make one multiplexor. Whole messages come in to any socket and leave on any
+// connection that is free:
+//
+//	socket 0 --+                      +-- connection 0 --> peer
+//	socket 1 --+-- free connections --+-- connection 1 --> peer
+//	socket 2 --+    (FIFO)            +-- connection 2 --> peer
+//
+//	s, err := m.OpenSocket(mux.SocketOptions{})
+//	...
+//	err = s.Send(ctx, msg) // queued: nothing but the end of the socket keeps it from leaving
+//
+// A connection that is given a message gets it as a whole before any other; when it ends in
+// the middle, the message is sent from its first byte on another one. So messages are not
+// torn, doubled or lost while they are here; what a connection that dies had accepted is lost
+// with it, as everywhere. [Socket.SendMsg] and [Socket.RecvMsg] copy, in parts if need be;
+// [Socket.SendAll] and the flag [Batch] let several leave together; [Socket.Readable] and
+// [Socket.Writable] are for a select; [Socket.SetRecvDisabled] takes a socket out of the
+// receiving for a while. [Mux.Snapshot] shows who is doing what, and [WriteKCM] writes it as
+// /proc/net/kcm does. docs/kcm.md has all of it by number, and what is different from the
+// kernel.
+//
+// Sockets send on connections of Attach, AttachFD, Dial and a [Pool]. Those of Serve are
+// peers of their own: there a message goes by [Psock.Send] and [Received.Reply].
+//
 // # Calls
 //
 // A [Client] is the other side: requests leave on whichever connection of a [Pool] is free,

@@ -224,6 +224,21 @@ func (o *outbound) append(msg *sgmsg.Message) {
 	o.unsent += n
 }
 
+// join copies p to the end of the open message: behind the bytes that are there, and else to
+// new memory that has room for as much as the message has, so that this happens rarely.
+func (o *outbound) join(al sgmsg.Allocator, p []byte) error {
+	n := int64(len(p))
+	if o.open.Len() == 0 {
+		o.open.Reset()
+		n += chargeOverMsg
+	}
+	if err := o.open.AppendCopy(al, p, min(o.open.Len(), copyRun)); err != nil {
+		return err
+	}
+	o.unsent += n
+	return nil
+}
+
 // dropOpen gives the open message up.
 func (o *outbound) dropOpen() {
 	if n := o.open.Len(); n > 0 {

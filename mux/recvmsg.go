@@ -23,7 +23,6 @@ import (
 // received are the counters of what a socket's readers have taken.
 type received struct {
 	messages, bytes atomic.Uint64
-	dropped         atomic.Uint64 // messages of which Close dropped the rest
 }
 
 func (c *received) add(messages, bytes int) {
@@ -159,7 +158,7 @@ func (s *Socket) forfeit() {
 	switch st := s.mux.steer; {
 	case r == nil:
 	case begun:
-		s.rx.dropped.Add(1)
+		st.partsDropped.Add(1)
 		r.finish()
 	default:
 		st.lock()

@@ -15,6 +15,9 @@ import (
 // connection that died. What the kernel has accepted may be lost with its connection, and
 // nobody is told.
 //
+// A connection whose peer has finished its side takes nothing more from sockets: what is meant
+// for that peer alone goes by Received.Reply, or Psock.Send, which it gets before its end.
+//
 // Messages of one socket begin to leave in their order. There is no order between sockets.
 
 // Send queues msg as one message, behind what an earlier More left open, and returns; its
@@ -65,12 +68,15 @@ func (s *Socket) ends(f Flags) bool {
 // error only if that is nothing.
 func (s *Socket) SendMsg(ctx context.Context, p []byte, f Flags) (n int, err error) {
 	end := s.ends(f)
+	al := s.mux.loops[s.index%len(s.mux.loops)]
+	if !end && len(p) <= smallPart {
+		return s.join(ctx, al, p, f)
+	}
 	if err := s.room(ctx, f); err != nil { // before memory is taken
 		return 0, err
 	}
 	var msg sgmsg.Message
 	defer msg.Reset()
-	al := s.mux.loops[s.index%len(s.mux.loops)]
 	for n < len(p) && err == nil {
 		part := p[n:min(len(p), n+copyRun)]
 		if err = msg.AppendCopy(al, part, min(len(p)-n, copyRun)); err == nil {
@@ -90,8 +96,46 @@ func (s *Socket) SendMsg(ctx context.Context, p []byte, f Flags) (n int, err err
 	return s.sendPart(ctx, &msg, f, end)
 }
 
-// copyRun is how much SendMsg copies at once.
-const copyRun = 64 << 10
+const (
+	copyRun   = 64 << 10 // how much SendMsg copies at once
+	smallPart = 4 << 10  // up to which a part is copied under the lock, to share memory with others
+)
+
+// join is SendMsg of a small part that ends nothing. In memory of its own it would take as
+// much as the smallest block, and a message of many such parts many times its length.
+func (s *Socket) join(ctx context.Context, al sgmsg.Allocator, p []byte, f Flags) (int, error) {
+	tx, o := s.mux.tx, &s.out
+	tx.lock()
+	defer tx.unlock()
+	defer o.rouse(tx)
+	err := tx.gate(ctx, s, f)
+	if err == nil {
+		err = s.bounded(len(p))
+	}
+	if err != nil || len(p) == 0 {
+		return 0, err
+	}
+	if err := o.join(al, p); err != nil {
+		if s.kind == Dgram {
+			o.dropOpen()
+		}
+		return 0, fmt.Errorf("send: copied 0 of %d bytes: %w", len(p), err)
+	}
+	o.stats.bytes += uint64(len(p))
+	return len(p), nil
+}
+
+// bounded reports whether the open message may grow by n bytes, under the lock.
+func (s *Socket) bounded(n int) error {
+	o := &s.out
+	if o.open.Len()+n <= s.mux.tx.most {
+		return nil
+	}
+	if s.kind == Dgram {
+		o.dropOpen()
+	}
+	return errOutsized
+}
 
 // SendPayload sends a copy of payload, framed by Options.Format, as Send does. Further
 // errors: those of [Psock.SendPayload].
@@ -141,11 +185,8 @@ func (s *Socket) sendPart(ctx context.Context, msg *sgmsg.Message, f Flags, end 
 			return 0, err
 		}
 	}
-	if o.open.Len()+n > tx.most {
-		if s.kind == Dgram {
-			o.dropOpen()
-		}
-		return 0, errOutsized
+	if err = s.bounded(n); err != nil {
+		return 0, err
 	}
 	if n > 0 {
 		o.append(msg)

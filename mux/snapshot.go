@@ -25,7 +25,6 @@ type SocketStats struct {
 	Type  SocketType
 
 	RxMessages, RxBytes uint64 // received: messages whose handling has ended, bytes of them or copied
-	RxDropped           uint64 // messages read in part and dropped by Close
 	RecvQueue           int    // messages it has queued, with the policy FIFO
 	RecvBytes           int    // charged to it for these
 	RxWait              bool   // FIFO: it waits for its turn
@@ -119,7 +118,10 @@ func (st *steer) snapshot(sockets map[*Socket]*SocketStats, rows map[*Psock]*pso
 	st.lock()
 	defer st.unlock()
 	for _, s := range st.sockets {
-		r := &SocketStats{Index: s.index, Type: s.kind, Psock: -1}
+		r := &SocketStats{
+			Index: s.index, Type: s.kind, Psock: -1, RxDisabled: s.disabled,
+			RxMessages: s.rx.messages.Load(), RxBytes: s.rx.bytes.Load(),
+		}
 		sockets[s] = r
 		if !st.fifo {
 			continue

@@ -33,6 +33,7 @@ type Stats struct {
 	Rejected  uint64     // of which OnReject got
 	Slow      uint64     // calls of Work functions that took longer than SlowHandler
 	Stolen    uint64     // times a reader joined another one's batch
+	RxDropped uint64     // of which RecvMsg had read a part when their socket was closed
 	Discarded uint64     // dropped by Close before a reader had them
 	Queued    int        // waiting now
 	Delay     DelayStats // how long they waited

@@ -89,6 +89,7 @@ type steer struct {
 	stats   dispatchStats
 
 	slow, rejected, drops atomic.Uint64
+	partsDropped          atomic.Uint64
 
 	// FIFO.
 	waiters socketList // that take the next connection
@@ -524,6 +525,7 @@ func (st *steer) report(s *Stats) {
 	count(st.hold.head)
 	st.unlock()
 	s.RxDrops += st.drops.Load()
+	s.RxDropped = st.partsDropped.Load()
 	s.Rejected, s.Slow = st.rejected.Load(), st.slow.Load()
 }
 

@@ -59,16 +59,14 @@ func (ln *Listener) Expire(*Timer) {
 	}
 }
 
-// Close stops accepting and closes the socket. Connections that the system has accepted
-// until then still come to conn; ended is called with nil after the last. So none is lost
-// when the socket goes on elsewhere, in another process.
+// Close stops accepting and closes the socket. Connections that the system has accepted, or
+// told this listener of, until then still come to conn; ended is called with nil after the
+// last. So none is lost when the socket goes on elsewhere, in another process. Only when
+// descriptors or memory have run out what waits is left until the next one comes there.
 func (ln *Listener) Close() { ln.end(nil) }
 
 func (ln *Listener) complete(ev *backend.Event) {
-	if !ev.More {
-		ln.armed = false
-	}
-	if ev.Res >= 0 {
+	if ev.Res >= 0 { // still armed, so that Close inside conn waits for the end of this
 		if ln.dead && ln.cause != nil { // nobody wants it
 			_ = ln.loop.be.CloseFD(int(ev.Res))
 		} else {
@@ -76,9 +74,12 @@ func (ln *Listener) complete(ev *backend.Event) {
 			ln.conn(int(ev.Res))
 		}
 	}
+	if !ev.More {
+		ln.armed = false
+	}
 	if ln.dead {
 		if !ln.armed {
-			ln.bury()
+			ln.last(ev.Err())
 		}
 		return
 	}
@@ -102,17 +103,36 @@ func (ln *Listener) end(cause error) {
 	}
 	ln.dead, ln.cause = true, cause
 	ln.loop.StopTimer(&ln.pause)
-	if ln.armed {
+	switch {
+	case ln.armed:
 		ln.loop.be.Cancel(ln.key())
-		return
+	case cause == nil: // it pauses: others may not have been told of what waits
+		ln.sweep()
+	default:
+		ln.bury()
+	}
+}
+
+// last handles the last event of the accept of a dead listener. Only one that ends by Cancel
+// leaves nothing behind that it was told of.
+func (ln *Listener) last(err syscall.Errno) {
+	switch err {
+	case 0, syscall.ECONNABORTED, syscall.EINTR, syscall.EPROTO:
+		if ln.cause == nil {
+			ln.sweep()
+			return
+		}
 	}
 	ln.bury()
 }
 
+// sweep accepts what waits.
+func (ln *Listener) sweep() {
+	ln.arm()
+	ln.loop.be.Cancel(ln.key())
+}
+
 func (ln *Listener) bury() {
-	if ln.fd < 0 { // closed by conn, inside the last event
-		return
-	}
 	_ = ln.loop.be.CloseFD(ln.fd)
 	ln.fd = -1
 	ln.loop.dismiss(ln.id)

@@ -127,8 +127,50 @@ func TestListenerCloseWhilePaused(t *testing.T) {
 	b.until("it pauses", func() bool { return sv.pause.Armed() })
 	sv.Close()
 	b.quiet()
-	if !slices.Equal(sv.ended, []error{nil}) || b.spy.accepts != 1 {
+	if !slices.Equal(sv.ended, []error{nil}) || b.spy.accepts != 2 {
 		t.Errorf("ended: %v, %d accepts", sv.ended, b.spy.accepts)
+	}
+}
+
+// What came before a pause, or in it, is accepted when the listener closes, since another
+// process with the same socket may not have been told. When descriptors are still missing
+// it ends all the same.
+func TestCloseAcceptsWhatAPauseLeft(t *testing.T) {
+	for name, test := range map[string]struct {
+		errs []syscall.Errno
+		want int
+	}{
+		"descriptors are back":    {[]syscall.Errno{syscall.EMFILE}, 2},
+		"one connection failed":   {[]syscall.Errno{syscall.EMFILE, syscall.ECONNABORTED}, 2},
+		"descriptors are missing": {[]syscall.Errno{syscall.EMFILE, syscall.EMFILE}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, small())
+			b.spy.refuse = test.errs
+			sv := b.listen()
+			b.until("it pauses", func() bool { return sv.pause.Armed() })
+			b.dial(2)
+			sv.Close()
+			b.until("it has ended", func() bool { return len(sv.ended) > 0 })
+			b.quiet()
+			if len(sv.fds) != test.want || !slices.Equal(sv.ended, []error{nil}) || b.spy.accepts != len(test.errs)+min(test.want, 1) {
+				t.Errorf("%d connections of %d accepts, ended: %v, want %d and nil once", len(sv.fds), b.spy.accepts, sv.ended, test.want)
+			}
+		})
+	}
+}
+
+// Every accept ends by itself after one connection: the listener closes behind all of them.
+func TestCloseBehindAcceptsThatEnd(t *testing.T) {
+	b := newFaultyBed(t, small(), ringtest.EndAccept, ringtest.LateCancel)
+	sv := b.listen()
+	b.sim.Step(b.turn)
+	sv.Close()
+	b.dial(3)
+	b.until("it has ended", func() bool { return len(sv.ended) > 0 })
+	b.quiet()
+	if len(sv.fds) != 3 || !slices.Equal(sv.ended, []error{nil}) {
+		t.Errorf("%d connections, ended: %v, want 3 and nil once", len(sv.fds), sv.ended)
 	}
 }
 
@@ -182,24 +224,28 @@ func TestRemoteAddrOfAnAcceptedDescriptor(t *testing.T) {
 }
 
 // The listener may be closed by what it calls, also in its last event. Those that were
-// accepted together with the first come all the same.
+// there together with the first come all the same, one after the other.
 func TestListenerClosedByItsConnection(t *testing.T) {
-	for name, test := range map[string]struct {
-		faults []ringtest.Fault
-		want   int
-	}{"in flight": {nil, 3}, "in its last event": {[]ringtest.Fault{ringtest.EndAccept}, 1}} {
+	const want = 3
+	for name, faults := range map[string][]ringtest.Fault{"in flight": nil, "in its last event": {ringtest.EndAccept}} {
 		t.Run(name, func(t *testing.T) {
-			b := newFaultyBed(t, small(), test.faults...)
+			b := newFaultyBed(t, small(), faults...)
 			sv := b.listen()
+			inside := false
 			sv.conn = func(fd int) {
+				if inside || len(sv.ended) > 0 {
+					t.Error("called inside a call, or after the end")
+				}
+				inside = true
 				b.l.Discard(fd)
 				sv.Close()
+				inside = false
 			}
-			b.dial(3)
+			b.dial(want)
 			b.until("it has ended", func() bool { return len(sv.ended) > 0 })
 			b.quiet()
-			if len(sv.ended) != 1 || len(sv.fds) != test.want {
-				t.Errorf("ended %d times after %d connections, want once after %d", len(sv.ended), len(sv.fds), test.want)
+			if len(sv.ended) != 1 || len(sv.fds) != want {
+				t.Errorf("ended %d times after %d connections, want once after %d", len(sv.ended), len(sv.fds), want)
 			}
 			if n := b.l.Stats().Streams; n != 0 {
 				t.Errorf("%d endpoints are left", n)

@@ -126,4 +126,22 @@ func TestDifferencesOfMux(t *testing.T) {
 			needed[r] = true
 		}
 	}
+	tests, err := filepath.Glob("../../mux/*_test.go")
+	if err != nil || len(tests) == 0 {
+		t.Fatalf("%d tests of mux, %v", len(tests), err)
+	}
+	for _, f := range tests {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range mark.FindAllString(string(text), -1) {
+			needed[r] = true
+		}
+	}
+	for r, is := range needed {
+		if !is {
+			t.Errorf("no script and no test of mux needs %s", r)
+		}
+	}
 }

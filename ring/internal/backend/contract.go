@@ -173,7 +173,9 @@ type Backend interface {
 	Names(fd int) (local, remote Addr)
 
 	// Accept: each event with Res >= 0 is a new connection (close-on-exec, not
-	// attached). An error may or may not end it (More tells).
+	// attached). An error may or may not end it (More tells). Where others accept from
+	// the same socket, -ECANCELED comes behind all connections that this Accept alone
+	// was told of.
 	Accept(k Key, fd int)
 	// Connect: Res 0 or an error. to is consumed by the call. While another connect of
 	// the socket is under way it waits for that one, or ends with -EALREADY.

@@ -142,6 +142,60 @@ func testAcceptMany(t *testing.T, h Harness, network string) {
 	d.expect(late, []byte("late"))
 }
 
+// testAcceptShared: two backends accept on one socket, and one of them stops while
+// connections arrive. Each connection is accepted by one of them: when the cancelled Accept
+// has ended nobody needs to look for what it was told of and did not take.
+func testAcceptShared(t *testing.T, h Harness, network string) {
+	if h.Share == nil {
+		t.Skip("sockets cannot be shared")
+	}
+	for _, before := range []int{0, 2} { // connections come before Cancel as well
+		d, other := newBed(t, h, defaultSizes), newBed(t, h, defaultSizes)
+		lfd, _, dial := h.Listen(t, d.b, network)
+		ofd := h.Share(t, lfd)
+		acc := d.accept(d.attach(lfd))
+		d.idle(2)
+		rest := other.accept(other.attach(ofd))
+		other.idle(2)
+		peers := map[string]Peer{}
+		connect := func(n int) {
+			for range n {
+				name := fmt.Sprintf("peer %d", len(peers))
+				peers[name] = dial()
+				d.write(peers[name], []byte(name))
+			}
+		}
+		connect(before)
+		d.cancel(acc)
+		connect(2)
+		d.ended(acc)
+		d.closeFD(lfd)
+		all := func() bool { return len(acc.fds)+len(rest.fds) >= len(peers) }
+		other.until("each connection is accepted", all)
+		t.Logf("%d were for the cancelled Accept, %d for the other", len(acc.fds), len(rest.fds))
+		connect(1)
+		other.until("a later connection is accepted", all)
+
+		seen := map[string]bool{}
+		hear := func(d *bed, fds []int) {
+			for _, fd := range fds {
+				d.recv(d.attach(fd))
+				d.until("the name is received", func() bool { return len(d.conns[fd].in) == len("peer 0") })
+				name := string(d.conns[fd].in)
+				if peers[name] == nil || seen[name] {
+					t.Errorf("accepted %q twice or from nowhere", name)
+				}
+				seen[name] = true
+			}
+		}
+		hear(d, acc.fds)
+		hear(other, rest.fds)
+		if len(seen) != len(peers) {
+			t.Errorf("%d of %d connections were accepted", len(seen), len(peers))
+		}
+	}
+}
+
 func testNames(t *testing.T, h Harness, network string) {
 	d := newBed(t, h, defaultSizes)
 	lfd, addr, dial := h.Listen(t, d.b, network)

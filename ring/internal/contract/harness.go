@@ -31,6 +31,9 @@ type Harness struct {
 	// function that connects to it. Once the descriptor is closed the address
 	// refuses connections.
 	Listen func(t testing.TB, b backend.Backend, network string) (fd int, addr backend.Addr, dial func() Peer)
+	// Share returns another descriptor of a listening descriptor's socket, as another
+	// process has it, for another backend. Nil: the backend's sockets cannot be shared.
+	Share func(t testing.TB, fd int) int
 	// Datagram returns a bound, unconnected datagram descriptor on network
 	// "udp", not attached. Nil: the backend has no datagrams to test.
 	Datagram func(t testing.TB, b backend.Backend, network string) (fd int, peer PacketPeer)
@@ -125,6 +128,7 @@ var streams = []test{
 	{"connect refused", testConnectRefused},
 	{"connect cancelled", testConnectCancelled},
 	{"accept many", testAcceptMany},
+	{"accept on a shared socket", testAcceptShared},
 	{"names", testNames},
 
 	{"recv order", testRecvOrder},

@@ -31,6 +31,7 @@ func Sockets(create func(backend.Config) (backend.Backend, error)) Harness {
 		},
 		Pair:     RealPair,
 		Listen:   RealListen,
+		Share:    RealShare,
 		Datagram: RealDatagram,
 		Plain:    RealPlain,
 		Discard:  func(fd int) { unix.Close(fd) },
@@ -60,6 +61,16 @@ func RealListen(t testing.TB, _ backend.Backend, network string) (int, backend.A
 	}
 	defer ln.Close()
 	return dup(t, ln), addrOf(ln.Addr()), func() Peer { return dial(t, ln.Addr()) }
+}
+
+// RealShare duplicates a descriptor.
+func RealShare(t testing.TB, fd int) int {
+	t.Helper()
+	other, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return other
 }
 
 // RealDatagram returns a datagram descriptor on 127.0.0.1.
