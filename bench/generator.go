@@ -60,6 +60,11 @@ type generator struct {
 	told     int64 // errors that spans have
 
 	liveInFlight, liveErrors atomic.Int64
+
+	maxLateness time.Duration
+	own         own
+	blocked     bool          // the next message of the schedule waits for a reply
+	freed       time.Duration // when it last no longer did
 }
 
 // tally is what a thread counts.
@@ -338,18 +343,32 @@ func (g *generator) due(now time.Duration) {
 		}
 		c := &g.conns[s.Conn]
 		if c.room(g.window) <= 0 {
+			g.blocked = true
 			g.wake(0) // a reply of c will go on
 			return
 		}
-		*c.slot(c.next + uint64(c.owed)) = times{at, now}
-		if at >= g.from {
-			g.current.lateness.Record(int64(now - at))
+		if g.blocked {
+			g.blocked, g.freed = false, now
 		}
+		*c.slot(c.next + uint64(c.owed)) = times{at, now}
+		g.late(at, now)
 		c.owed++
 		if !c.touched {
 			g.touch(c)
 		}
 		s.Next()
+	}
+}
+
+// late books the lateness of a message.
+func (g *generator) late(at, now time.Duration) {
+	if at < g.from {
+		return
+	}
+	g.current.lateness.Record(int64(now - at))
+	g.own.sent++
+	if now-at > g.maxLateness && at > g.freed {
+		g.own.late++
 	}
 }
 
@@ -466,6 +485,9 @@ func (g *generator) finish(failure error) {
 		for g.zero+time.Duration(g.schedule.At) < g.end {
 			g.result.unsent++
 			g.schedule.Next()
+		}
+		if !g.blocked {
+			g.own.unsent += g.result.unsent
 		}
 	}
 	g.inFlight = 0

@@ -114,7 +114,7 @@ func pad(n int64, width int) string {
 func TestRunWritesEveryFile(t *testing.T) {
 	file, flags := files(t)
 	status, stdout, stderr := invoke(t, append([]string{"run", "-conns", "4", "-rate", "4000", "-duration", "300ms",
-		"-warmup", "50ms", "-interval", "50ms", "-service", "bimodal:5us,50us,10%"}, flags...)...)
+		"-warmup", "50ms", "-interval", "50ms", "-service", "bimodal:5us,50us,10%", "-verdict=false"}, flags...)...)
 	if status != 0 {
 		t.Fatalf("exit %d: %s%s", status, stdout, stderr)
 	}
@@ -131,7 +131,7 @@ func TestRunWritesEveryFile(t *testing.T) {
 // TestInterruptedRunWritesEveryFile ends a run of a minute when its series has two lines.
 func TestInterruptedRunWritesEveryFile(t *testing.T) {
 	file, flags := files(t)
-	c := start(t, append([]string{"run", "-conns", "2", "-rate", "1000", "-duration", "1m", "-warmup", "0s", "-interval", "50ms"}, flags...)...)
+	c := start(t, append([]string{"run", "-conns", "2", "-rate", "1000", "-duration", "1m", "-warmup", "0s", "-interval", "50ms", "-verdict=false"}, flags...)...)
 	waitFor(t, func() bool {
 		b, err := os.ReadFile(file("a.ndjson"))
 		return err == nil && strings.Count(string(b), "\n") >= 2
