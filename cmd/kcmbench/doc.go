@@ -4,6 +4,7 @@
 //	kcmbench run [flags]     send, check and time messages; the default
 //	kcmbench serve [flags]   run the echo server alone
 //	kcmbench ideal [flags]   simulate the queue of a load, without other costs
+//	kcmbench report FILE...  make a page of results
 //	kcmbench probe [-json]   say what this machine offers
 //
 // Without a target, run starts an echo server in its own process, so
