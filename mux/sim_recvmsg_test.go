@@ -76,7 +76,7 @@ func recvTables(t *testing.T, fn func(t *testing.T, w *table, o SocketOptions)) 
 // A message that does not fit is cut, on a Dgram socket, and said to be; on a Seqpacket socket
 // the rest is what comes next. A buffer without room takes nothing but the first one's message.
 //
-// Proves E26, E27, I6.
+// Proves E26, E27, I6, KC-1.
 func TestRecvMsgIntoABufferThatIsTooShort(t *testing.T) {
 	recvTables(t, func(t *testing.T, w *table, o SocketOptions) {
 		s := w.open(o)
@@ -139,6 +139,8 @@ func TestRecvMsgIgnoresOtherFlags(t *testing.T) {
 
 // A message that was peeked at goes to another socket, in its place, when its own is closed;
 // one of which bytes were read is dropped and counted. Disabling changes neither.
+//
+// Proves KC-5.
 func TestClosedSocketsPart(t *testing.T) {
 	recvTables(t, func(t *testing.T, w *table, o SocketOptions) {
 		for _, read := range []bool{false, true} {
