@@ -126,8 +126,6 @@ func (w *line) ends(dropped int) {
 }
 
 // The connection is parked, because readers are slow.
-//
-// Proves I5, in part.
 func TestResetOfAParkedConnectionLosesNoMessage(t *testing.T) {
 	for _, b := range []ring.Backend{ring.URing, ring.Epoll} {
 		for _, policy := range []Policy{Idle, FIFO} {

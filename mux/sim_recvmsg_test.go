@@ -54,9 +54,9 @@ func framed(p string) string {
 func (w *table) counted(s *Socket, messages, bytes, dropped uint64) {
 	w.t.Helper()
 	c := &s.rx
-	if c.messages.Load() != messages || c.bytes.Load() != bytes || s.mux.steer.partsDropped.Load() != dropped {
+	if c.messages != messages || c.bytes != bytes || s.mux.steer.partsDropped.Load() != dropped {
 		w.t.Errorf("socket %d counts %d messages, %d bytes, %d dropped; want %d, %d, %d",
-			s.Index(), c.messages.Load(), c.bytes.Load(), s.mux.steer.partsDropped.Load(), messages, bytes, dropped)
+			s.Index(), c.messages, c.bytes, s.mux.steer.partsDropped.Load(), messages, bytes, dropped)
 	}
 }
 
