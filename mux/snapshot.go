@@ -109,7 +109,7 @@ func (p *Psock) row() *psockRow {
 		Parser: p.parser.Stats(), Need: p.parser.Need(), RecvQueue: p.stream.Readable(),
 		RxStop: p.parser.Stopped(), RxPause: p.parser.Paused(),
 		TxBytes: p.stream.Written(), SendQueue: p.stream.Queued() + p.stream.Pushed(),
-		Socket: -1, TxStop: p.leaving,
+		Socket: -1, TxStop: p.leaving || !p.shared,
 	}}
 }
 
