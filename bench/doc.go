@@ -69,5 +69,6 @@
 // network. The report has an [Env] so that figures are not compared across machines
 // by mistake.
 //
-// The package does not compare servers or judge differences.
+// The package does not compare servers or judge differences: package judge does, from
+// many runs.
 package bench

@@ -11,9 +11,9 @@
 //	res, err := judge.Search(ctx, judge.Options{Start: 1000}, func(ctx context.Context, rate float64, n int) (judge.Outcome, error) {
 //		p99 := measure(ctx, rate)
 //		if p99 > 500*time.Microsecond {
-//			return judge.Outcome{Verdict: judge.Missed, Why: fmt.Sprintf("p99 %v", p99)}, nil
+//			return judge.Outcome{Finding: judge.Missed, Why: fmt.Sprintf("p99 %v", p99)}, nil
 //		}
-//		return judge.Outcome{Verdict: judge.Held}, nil
+//		return judge.Outcome{Finding: judge.Held}, nil
 //	})
 //
 // Nothing here assumes a shape of the distribution of the figures, only that runs are

@@ -3,6 +3,7 @@
 //
 //	kcmbench run [flags]     send, check and time messages; the default
 //	kcmbench serve [flags]   run the echo server alone
+//	kcmbench slo [flags]     look for the highest rate that meets a target of latency
 //	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 //	kcmbench probe [-json]   say what this machine offers
 //
@@ -42,6 +43,15 @@
 //
 //	kcmbench run -conns 32 -rate 30000 -arrival poisson -service bimodal:10us,2ms,1% -workers 4 -order=false
 //	kcmbench ideal -conns 32 -rate 30000 -arrival poisson -service bimodal:10us,2ms,1% -workers 4
+//
+// # Search
+//
+// Slo offers rates in open loops until it knows the highest at which percentiles of the
+// latency stay within limits. A trial holds if they do, nothing was lost and the generator
+// was not late by its own fault; repeated trials decide on a rate, by majority, and give
+// the interval. Package judge has the method.
+//
+//	kcmbench slo -p99 500us -p99.9 2ms -arrival poisson -json slo.json
 //
 // # Output
 //
@@ -97,6 +107,18 @@
 //	classes                      [{name, messages, waiting_us, sojourn_us}]
 //	waiting_us                   until work begins; fcfs only
 //	sojourn_us                   until work ends
+//
+// The JSON of slo, written with slo -json FILE, is one object:
+//
+//	schema                       1
+//	targets                      [{percentile, limit_us}]
+//	rate                         the highest that passed, 0: none
+//	low, high, confidence        the interval; 0: no such rate from the lowest, to the highest
+//	limit, why                   what failed above: missed, lost, behind (the generator)
+//	failure                      in words; absent if there was none
+//	ideal                        {workers, rate, low, high}; with -service
+//	rates                        [{rate, held, trials}]
+//	trials                       [{rate, finding, why, figures}]; figures is run's object
 //
 // # Exit status
 //

@@ -41,24 +41,14 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	var c bench.Config
 	var file, record string
 	f := flag.NewFlagSet("run", flag.ContinueOnError)
-	f.StringVar(&c.Target, "target", "", "server to measure, `host:port or unix:/path`; empty: one in this process")
-	defineLoad(f, &c.Workload)
-	order := f.Bool("order", true, "replies of a connection must come in order; false: they may come in any")
-	f.IntVar(&c.Threads, "threads", 1, "loops of the generator")
-	backendFlag(f, &c.Backend)
-	pinFlag(f, &c.Pin)
-	frameFlag(f)
+	complete := defineConfig(f, &c)
 	f.StringVar(&file, "json", "", "write the report to `file` as JSON too")
 	f.StringVar(&record, "record", "", "write what became of each measured message to `file` as CSV")
-	defineServer(f, &c.Server, "127.0.0.1:0")
 	if err := parse(f, args, stdout, aboutRun); err != nil {
 		return err
 	}
-	c.Unordered = !*order
 	c.Record = record != ""
-	c.Server.Backend, c.Server.Pin, c.Server.Unordered = c.Backend, c.Pin, c.Unordered
-	dispatchFlags(f, &c.Server)
-	if err := checkRun(f, &c); err != nil {
+	if err := complete(); err != nil {
 		return err
 	}
 	if isTerminal(stderr) {
@@ -67,7 +57,6 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 				p.Elapsed.Round(time.Second), p.Total, p.Messages, p.PerSecond)
 		}
 	}
-	enoughProcs(c.Server.Loops, c.Threads, c.Server.Workers)
 	rep, err := bench.Run(ctx, c)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = errors.New("interrupted")
@@ -89,6 +78,29 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		}
 	}
 	return err
+}
+
+// defineConfig defines the flags that say what is measured and against what. After they
+// have been parsed, complete makes c what they say and checks it.
+func defineConfig(f *flag.FlagSet, c *bench.Config) (complete func() error) {
+	f.StringVar(&c.Target, "target", "", "server to measure, `host:port or unix:/path`; empty: one in this process")
+	defineLoad(f, &c.Workload)
+	order := f.Bool("order", true, "replies of a connection must come in order; false: they may come in any")
+	f.IntVar(&c.Threads, "threads", 1, "loops of the generator")
+	backendFlag(f, &c.Backend)
+	pinFlag(f, &c.Pin)
+	frameFlag(f)
+	defineServer(f, &c.Server, "127.0.0.1:0")
+	return func() error {
+		c.Unordered = !*order
+		c.Server.Backend, c.Server.Pin, c.Server.Unordered = c.Backend, c.Pin, c.Unordered
+		dispatchFlags(f, &c.Server)
+		if err := checkRun(f, c); err != nil {
+			return err
+		}
+		enoughProcs(c.Server.Loops, c.Threads, c.Server.Workers)
+		return nil
+	}
 }
 
 func checkRun(f *flag.FlagSet, c *bench.Config) error {
