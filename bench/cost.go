@@ -16,22 +16,34 @@ type cost struct {
 	turns    uint64
 	syscalls uint64
 	sleeps   uint64
+	each     []threadTime // the loops', in their order
+	at       time.Time    // when they were asked
+}
+
+// threadTime is what a thread has had of its processor, and wanted.
+type threadTime struct {
+	cpu  time.Duration // it ran
+	wait time.Duration // it could have run, and others did
 }
 
 // costOf asks the loops. One that has ended has no CPU time to tell.
 func costOf(loops []*ring.Loop) cost {
-	var sum cost
+	sum := cost{at: time.Now()}
 	for _, l := range loops {
-		var cpu time.Duration
-		_ = l.Do(func() { cpu = threadCPU() })
+		var t threadTime
+		_ = l.Do(func() { t = threadTime{threadCPU(), threadWait()} })
 		st := l.Stats()
-		sum.cpu += cpu
+		sum.cpu += t.cpu
+		sum.each = append(sum.each, t)
 		sum.turns += st.Turns
 		sum.syscalls += st.Syscalls
 		sum.sleeps += st.Sleeps
 	}
 	return sum
 }
+
+// uringName is the Backend of loops that run on io_uring.
+const uringName = "io_uring"
 
 // Placement says where loops run.
 type Placement struct {
@@ -84,11 +96,36 @@ type LoopReport struct {
 	SyscallsPerMessage float64 `json:"syscalls_per_message"`
 	TurnsPerMessage    float64 `json:"turns_per_message"`
 	SleepsPerMessage   float64 `json:"sleeps_per_message"`
+	// Busy is the share of the time that the busiest thread ran, Waiting the share that it
+	// could have run and others did.
+	Busy    float64 `json:"busy"`
+	Waiting float64 `json:"waiting"`
+}
+
+// demand is the share of the time that the busiest thread ran or wanted to.
+func (l *LoopReport) demand() float64 { return l.Busy + l.Waiting }
+
+// busiest returns the shares of the thread that ran or wanted to for longest.
+func busiest(before, after cost) (busy, waiting float64) {
+	wall := after.at.Sub(before.at)
+	if wall <= 0 {
+		return 0, 0
+	}
+	for i := range min(len(before.each), len(after.each)) {
+		cpu := max(after.each[i].cpu-before.each[i].cpu, 0)
+		wait := max(after.each[i].wait-before.each[i].wait, 0)
+		if b, w := float64(cpu)/float64(wall), float64(wait)/float64(wall); b+w > busy+waiting {
+			busy, waiting = b, w
+		}
+	}
+	return busy, waiting
 }
 
 func loopReport(loops []*ring.Loop, before, after cost, messages int64) LoopReport {
 	n := float64(max(messages, 1))
+	busy, waiting := busiest(before, after)
 	return LoopReport{
+		Busy: busy, Waiting: waiting,
 		Placement:          place(loops),
 		CPUNanosPerMessage: float64(max(after.cpu-before.cpu, 0)) / n,
 		SyscallsPerMessage: float64(after.syscalls-before.syscalls) / n,
@@ -98,6 +135,6 @@ func loopReport(loops []*ring.Loop, before, after cost, messages int64) LoopRepo
 }
 
 func (l *LoopReport) usage() string {
-	return fmt.Sprintf("%.0f ns CPU of its loops, %.3f system calls, %.3f turns, %.3f sleeps per message",
-		l.CPUNanosPerMessage, l.SyscallsPerMessage, l.TurnsPerMessage, l.SleepsPerMessage)
+	return fmt.Sprintf("%.0f ns CPU of its loops, %.3f system calls, %.3f turns, %.3f sleeps per message; busiest %.0f%% busy, %.0f%% waiting for a processor",
+		l.CPUNanosPerMessage, l.SyscallsPerMessage, l.TurnsPerMessage, l.SleepsPerMessage, 100*l.Busy, 100*l.Waiting)
 }

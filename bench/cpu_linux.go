@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"fmt"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +15,21 @@ func threadCPU() time.Duration {
 		return 0
 	}
 	return time.Duration(ts.Nano())
+}
+
+// threadWait returns how long the calling thread could have run and did not, because
+// others did; 0 where the kernel does not count it (schedstat, scheduler/sched-stats of
+// the kernel's documentation).
+func threadWait() time.Duration {
+	b, err := os.ReadFile("/proc/thread-self/schedstat")
+	if err != nil {
+		return 0
+	}
+	var ran, waited int64
+	if _, err := fmt.Sscan(string(b), &ran, &waited); err != nil {
+		return 0
+	}
+	return time.Duration(waited)
 }
 
 // preciseTimers makes the calling thread's timed waits end when they should. By

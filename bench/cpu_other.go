@@ -7,3 +7,5 @@ import "time"
 func threadCPU() time.Duration { return 0 }
 
 func preciseTimers() {}
+
+func threadWait() time.Duration { return 0 }

@@ -7,9 +7,11 @@ import (
 	"path"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/kcm-go/kcm/affinity"
+	"github.com/kcm-go/kcm/ring"
 )
 
 // Env is the machine and the program a figure was taken with. What could not be
@@ -26,6 +28,22 @@ type Env struct {
 	GOMAXPROCS  int     `json:"gomaxprocs"`
 	GOGC        string  `json:"gogc,omitempty"`
 	Version     string  `json:"version"` // of this module, with the commit if known
+
+	Modules  map[string]string  `json:"modules,omitempty"`  // versions of the others in the program
+	Topology *affinity.Topology `json:"topology,omitempty"` // processors
+	Limits   []Limit            `json:"limits,omitempty"`   // of the system on this process
+	// Features are what the io_uring back end found and uses; in a Report only, and only if
+	// a loop of it runs on io_uring.
+	Features []string `json:"features,omitempty"`
+	// StealPercent is the share of the machine's time, from the beginning of the measured
+	// time to its end, that the hypervisor gave to others (/proc/stat); in a Report only.
+	StealPercent *float64 `json:"steal_percent,omitempty"`
+}
+
+// Limit is one bound of the system on this process.
+type Limit struct {
+	Name  string `json:"name"`
+	Value string `json:"value"` // in bytes or pieces, or "unlimited"
 }
 
 // ReadEnv describes this machine and process. top may be nil.
@@ -36,6 +54,9 @@ func ReadEnv(top *affinity.Topology) Env {
 		GOMAXPROCS: runtime.GOMAXPROCS(0),
 		GOGC:       os.Getenv("GOGC"),
 		Version:    version(),
+		Modules:    modules(),
+		Topology:   top,
+		Limits:     limits(),
 	}
 	if top != nil {
 		e.CPU = top.Brand
@@ -105,4 +126,68 @@ func version() string {
 		}
 	}
 	return v
+}
+
+// modules returns the versions of the modules the program was built with, by path.
+func modules() map[string]string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || len(info.Deps) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(info.Deps))
+	for _, d := range info.Deps {
+		if m[d.Path] = d.Version; d.Replace != nil {
+			m[d.Path] = d.Replace.Path + " " + d.Replace.Version
+		}
+	}
+	return m
+}
+
+// features returns the names of what io_uring offers here.
+func features() (names []string) {
+	for _, f := range ring.Probe() {
+		if f.State == "yes" {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
+// cpuTime is the time of all processors so far, in ticks: all of it, and what was
+// stolen.
+type cpuTime struct{ all, steal uint64 }
+
+// readCPUTime reads the first line of /proc/stat (proc(5)): user, nice, system, idle,
+// iowait, irq, softirq and steal; what follows is part of user and nice. It returns
+// zeros if there is none.
+func readCPUTime(root fs.FS) (t cpuTime) {
+	b, err := fs.ReadFile(root, "proc/stat")
+	if err != nil {
+		return t
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	fields := strings.Fields(line)
+	if len(fields) < 9 || fields[0] != "cpu" {
+		return t
+	}
+	for i, f := range fields[1:9] {
+		n, err := strconv.ParseUint(f, 10, 64)
+		if err != nil {
+			return cpuTime{}
+		}
+		t.all += n
+		if i == 7 {
+			t.steal = n
+		}
+	}
+	return t
+}
+
+// stealPercent returns the share stolen between two readings, nil if there was no time.
+func stealPercent(before, after cpuTime) *float64 {
+	if after.all <= before.all || after.steal < before.steal {
+		return nil
+	}
+	p := 100 * float64(after.steal-before.steal) / float64(after.all-before.all)
+	return &p
 }

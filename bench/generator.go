@@ -53,6 +53,11 @@ type generator struct {
 	recorder  *recorder         // nil unless each message is to be recorded
 	actual    *Hist             // from the time of sending; open loop only
 	lateness  *Hist             // time of sending minus intended time; open loop only
+
+	maxLateness time.Duration
+	own         own
+	blocked     bool          // the next message of the schedule waits for a reply
+	freed       time.Duration // when it last no longer did
 }
 
 // tally is what a thread counts.
@@ -327,18 +332,32 @@ func (g *generator) due(now time.Duration) {
 		}
 		c := &g.conns[s.Conn]
 		if c.room(g.window) <= 0 {
+			g.blocked = true
 			g.loop.Alarm(0) // a reply of c will go on
 			return
 		}
-		*c.slot(c.next + uint64(c.owed)) = times{at, now}
-		if at >= g.from {
-			g.lateness.Record(int64(now - at))
+		if g.blocked {
+			g.blocked, g.freed = false, now
 		}
+		*c.slot(c.next + uint64(c.owed)) = times{at, now}
+		g.late(at, now)
 		c.owed++
 		if !c.touched {
 			g.touch(c)
 		}
 		s.Next()
+	}
+}
+
+// late books the lateness of a message.
+func (g *generator) late(at, now time.Duration) {
+	if at < g.from {
+		return
+	}
+	g.lateness.Record(int64(now - at))
+	g.own.sent++
+	if now-at > g.maxLateness && at > g.freed {
+		g.own.late++
 	}
 }
 
@@ -455,6 +474,9 @@ func (g *generator) finish(failure error) {
 		for g.zero+time.Duration(g.schedule.At) < g.end {
 			g.result.unsent++
 			g.schedule.Next()
+		}
+		if !g.blocked {
+			g.own.unsent += g.result.unsent
 		}
 	}
 	g.done <- g

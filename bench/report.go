@@ -73,6 +73,8 @@ type Report struct {
 	// AllocsPerMessage are heap allocations of this process while measuring:
 	// generator and, if embedded, server.
 	AllocsPerMessage float64 `json:"allocs_per_message"`
+	// Verdict says whether the figures are those of the server.
+	Verdict Verdict `json:"verdict"`
 }
 
 // ClassReport is the share of a Report that one Class has.
@@ -155,6 +157,11 @@ func (r *run) report() *Report {
 		rep.Policy, rep.Workers = r.Config.Server.Dispatch.String(), r.Config.Server.Workers
 	}
 	rep.AllocsPerMessage = float64(after.mallocs-before.mallocs) / float64(max(n, 1))
+	if rep.Generator.Backend == uringName || rep.Server != nil && rep.Server.Backend == uringName {
+		rep.Env.Features = features()
+	}
+	rep.Env.StealPercent = stealPercent(r.time[0], r.time[1])
+	rep.Verdict = judge(rep, r.own(), r.MaxLateness)
 	return rep
 }
 
@@ -179,6 +186,9 @@ func (r *Report) WriteText(w io.Writer) error {
 	line("kernel", "%s", e.Kernel)
 	line("processor", "%s; CPUs %s, %d cores", known(e.CPU), known(e.CPUs), e.Cores)
 	line("", "governor %s; mitigations: %s", known(e.Governor), known(e.Mitigations))
+	if e.StealPercent != nil {
+		line("", "%.1f%% of the time went to other virtual machines", *e.StealPercent)
+	}
 	line("program", "kcm %s, %s, GOMAXPROCS %d", known(e.Version), e.Go, e.GOMAXPROCS)
 	if r.Server != nil {
 		who := r.Policy
@@ -234,6 +244,12 @@ func (r *Report) WriteText(w io.Writer) error {
 	b.WriteByte('\n')
 	line("errors", "%d (lost %d, unsent %d, corrupt %d, duplicate %d, connections %d)",
 		r.Errors, r.Lost, r.Unsent, r.Corrupt, r.Duplicate, r.Broken)
+	if r.Verdict.Valid {
+		line("verdict", "valid: the generator kept up")
+	}
+	for _, why := range r.Verdict.Reasons {
+		line("verdict", "not valid, the generator was the limit: %s", why)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

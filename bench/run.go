@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"time"
 
@@ -33,6 +34,12 @@ type Config struct {
 	Record bool
 	// Progress, if not nil, is called every second.
 	Progress func(Progress)
+	// MaxLateness is how late the generator may send before the Verdict counts it, 1 ms
+	// when zero.
+	MaxLateness time.Duration
+	// AnyVerdict lets a run succeed whose Verdict is that the generator was the limit. The
+	// Report says so all the same.
+	AnyVerdict bool
 }
 
 // Progress is how far a run is.
@@ -54,6 +61,9 @@ func (c *Config) Check() error {
 	}
 	if c.Threads < 0 || c.Threads > c.Conns {
 		return &OptionError{"threads", c.Threads, fmt.Sprintf("1 to the number of connections, %d", c.Conns)}
+	}
+	if c.MaxLateness < 0 {
+		return &OptionError{"max-lateness", c.MaxLateness, "a time"}
 	}
 	if expected := c.Rate * c.Duration.Seconds(); c.Record && expected > MaxJobs {
 		return &OptionError{"rate", c.Rate, fmt.Sprintf("at most %d messages in all, if they are recorded", MaxJobs)}
@@ -93,6 +103,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Drain == 0 {
 		c.Drain = defaultDrain
 	}
+	if c.MaxLateness == 0 {
+		c.MaxLateness = DefaultMaxLateness
+	}
 	top, err := affinity.Discover()
 	if err != nil {
 		top = nil // runs unpinned; the report has no CPUs
@@ -104,6 +117,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	err = r.measure(ctx)
 	rep := r.report()
+	if err == nil && !r.AnyVerdict && rep.Errors == r.own().unsent { // else the verdict is no news
+		err = rep.Verdict.Err()
+	}
 	if err == nil {
 		err = r.failure(rep)
 	}
@@ -128,7 +144,16 @@ type run struct {
 	start   time.Time
 	missed  bool // replies, when the time to wait for them was over
 
-	cost [2]sample // when measuring begins and ends
+	cost [2]sample  // when measuring begins and ends
+	time [2]cpuTime // likewise
+}
+
+// own returns what the generator threads have to answer for.
+func (r *run) own() (o own) {
+	for _, g := range r.threads {
+		o.add(g.own)
+	}
+	return o
 }
 
 // sample is what has been used so far.
@@ -178,6 +203,7 @@ func (r *run) begin(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		g.maxLateness = r.MaxLateness
 		if r.Record {
 			g.recorder = newRecorder(&r.Workload, len(g.conns))
 		}
@@ -238,8 +264,10 @@ func (r *run) measure(ctx context.Context) error {
 	end := r.start.Add(r.Warmup + r.Duration)
 	r.wait(ctx, r.start.Add(max(0, r.Warmup-settle)))
 	r.cost[0] = r.sample()
+	r.time[0] = readCPUTime(os.DirFS("/"))
 	r.wait(ctx, end)
 	r.cost[1] = r.sample()
+	r.time[1] = readCPUTime(os.DirFS("/"))
 	if ctx.Err() != nil {
 		for _, g := range r.threads {
 			g.cut()

@@ -10,8 +10,8 @@ import (
 
 // Call is a request and the reply to it. It may be used again once it has ended.
 type Call struct {
-	// Request is a whole message, header included; its number is written over. It is gone
-	// once it is on its way; after an error before that it is still the caller's.
+	// Request is a whole message, header included; its number is written over. It is empty
+	// again once it is on its way; after an error before that it is still the caller's.
 	Request sgmsg.Message
 	// Reply is what came back: the caller's, to be released. What is left in it when the
 	// Call is used again is released then.
@@ -30,16 +30,11 @@ type Call struct {
 // we ended the connection.
 type CallError struct {
 	Psock int   // index of the connection
-	Sent  bool  // false: no server has seen the whole request
 	Cause error // what ended it
 }
 
 func (e *CallError) Error() string {
-	what := "with the reply outstanding"
-	if !e.Sent {
-		what = "before it had the request"
-	}
-	return fmt.Sprintf("mux: call: psock %d ended %s: %v", e.Psock, what, e.Cause)
+	return fmt.Sprintf("mux: call: psock %d ended with the reply outstanding: %v", e.Psock, e.Cause)
 }
 
 func (e *CallError) Unwrap() error { return e.Cause }
@@ -72,16 +67,18 @@ func (cl *Client) Do(ctx context.Context, c *Call) error {
 			return fmt.Errorf("call: %w", ErrClosed)
 		}
 	}
-	r, socket, err := cl.begin(nil, s, c)
+	var msg sgmsg.Message
+	r, socket, err := cl.begin(nil, s, c, &msg)
 	if err != nil {
 		return err
 	}
-	if err := socket.sendCall(ctx, &c.Request, r); err != nil {
+	if err := socket.sendCall(ctx, &msg, r); err != nil {
 		if _, ok := r.end(); !ok { // Close was faster
 			s.parker.Wait()
 		}
 		s.clear()
 		r.give(callEnded)
+		msg.XferFull(&c.Request)
 		return err
 	}
 	return r.wait(ctx)
@@ -105,16 +102,19 @@ func (cl *Client) Go(ctx context.Context, c *Call) error {
 	default:
 		return errNoSlot
 	}
-	r, socket, err := cl.begin(ctx, s, c)
+	var msg sgmsg.Message
+	r, socket, err := cl.begin(ctx, s, c, &msg)
 	if err != nil {
 		return err
 	}
-	if err := socket.sendCall(nil, &c.Request, r); err != nil {
-		if _, ok := r.end(); !ok { // Close was faster, and Done has its error
+	if err := socket.sendCall(nil, &msg, r); err != nil {
+		if _, ok := r.end(); !ok { // Close was faster, or ctx, and Done has the error
+			msg.Release()
 			return nil
 		}
 		s.clear()
 		r.give(callEnded)
+		msg.XferFull(&c.Request)
 		return err
 	}
 	if ctx.Done() != nil && ctx.Err() != nil { // the watch may have been too early

@@ -241,9 +241,9 @@ func (cl *Client) number(r callRef) uint64 {
 	return (r.generation<<cl.shift | uint64(r.slot.index)) & cl.mask
 }
 
-// begin makes a call of a free slot, which is given back on error, and returns the socket
-// for its request. It may end at once. ctx is nil for Do.
-func (cl *Client) begin(ctx context.Context, s *callSlot, c *Call) (r callRef, socket *Socket, err error) {
+// begin makes a call of a free slot, which is given back on error, moves its request to msg,
+// and returns the socket for it. The call may end at once. ctx is nil for Do.
+func (cl *Client) begin(ctx context.Context, s *callSlot, c *Call, msg *sgmsg.Message) (r callRef, socket *Socket, err error) {
 	socket = cl.sockets[cl.turn.Add(1)%uint32(len(cl.sockets))]
 	r = s.take(c, ctx == nil)
 	s.socket = socket
@@ -262,6 +262,7 @@ func (cl *Client) begin(ctx context.Context, s *callSlot, c *Call) (r callRef, s
 		return r, nil, err
 	}
 	c.Reply.Reset()
+	c.Request.XferFull(msg)
 	if ctx != nil && ctx.Done() != nil {
 		s.unwatch = cl.watch(ctx, r)
 	}
@@ -376,7 +377,7 @@ func (cl *Client) lose(p *Psock, cause error) {
 	}
 	cl.losing.Unlock()
 	for _, r := range lost {
-		r.tell(callEnded, &CallError{Psock: p.index, Sent: true, Cause: cause})
+		r.tell(callEnded, &CallError{Psock: p.index, Cause: cause})
 	}
 }
 

@@ -100,7 +100,7 @@ func (y *tally) end(token, got uint64, resend bool, err error, took time.Duratio
 		if took < endureTimeout {
 			return fmt.Errorf("call %d: %v after %v", token, err, took)
 		}
-	case errors.As(err, &gone) && !resend && gone.Sent && gone.Cause != nil:
+	case errors.As(err, &gone) && !resend && gone.Cause != nil:
 		y.lost++
 		y.causes[gone.Cause.Error()]++
 	default:
@@ -139,7 +139,7 @@ func TestCallsEndureAServerThatIsKilled(t *testing.T) {
 					cancel()
 					got := getToken(&c.Reply)
 					c.Reply.Reset()
-					c.Request.Reset()
+					c.Request.Reset() // if it was not sent
 					if err := sum.end(token, got, c.Resend, err, took); err != nil {
 						t.Error(err)
 					}

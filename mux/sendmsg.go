@@ -15,6 +15,9 @@ import (
 // connection that died. What the kernel has accepted may be lost with its connection, and
 // nobody is told.
 //
+// A connection whose peer has finished its side takes nothing more from sockets: what is meant
+// for that peer alone goes by Received.Reply, or Psock.Send, which it gets before its end.
+//
 // Messages of one socket begin to leave in their order. There is no order between sockets.
 
 // Send queues msg as one message, behind what an earlier More left open, and returns; its

@@ -3,28 +3,22 @@ package mux
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Shutdown ends the Mux in an orderly way: it stops accepting and dialling, waits until the
 // calls of its Client have ended, delivers no more messages, waits until those with the
 // workers have been handled, sends what is queued (what sockets have queued while no
 // connection can take it is discarded), closes every connection, and then does what Close
-// does. When ctx ends first the rest is closed at once and ctx.Err is returned. On a loop's
-// thread it returns EDEADLK and does nothing.
+// does. Workers may reply and send on sockets until they are done. When ctx ends first the
+// rest is closed at once and ctx.Err is returned. On a loop's thread it returns EDEADLK and
+// does nothing.
 func (m *Mux) Shutdown(ctx context.Context) error {
 	if m.onThread() {
 		return fmt.Errorf("shutdown: %w", ErrDeadlock)
 	}
 	m.stopServing(shuttingDown)
-	cl := m.client.Load()
-	if cl != nil {
-		cl.stop()
-	}
-	err := m.tx.drain(ctx)
-	if cl != nil && err == nil {
-		cl.abandonQueued() // no connection takes them
-		err = cl.drain(ctx)
-	}
+	err := m.finish(ctx)
 	m.each(func(p *Psock) { p.leave(nil, true) })
 	if err == nil {
 		err = m.awaitIdle(ctx)
@@ -33,6 +27,59 @@ func (m *Mux) Shutdown(ctx context.Context) error {
 		err = e
 	}
 	return err
+}
+
+// finish is what Shutdown does before connections are closed.
+func (m *Mux) finish(ctx context.Context) error {
+	if cl := m.client.Load(); cl != nil {
+		cl.stop()
+		if err := m.tx.drain(ctx, cl.sockets...); err != nil {
+			return err
+		}
+		cl.abandonQueued() // no connection takes them
+		if err := cl.drain(ctx); err != nil {
+			return err
+		}
+	}
+	if err := m.finishWork(ctx); err != nil {
+		return err
+	}
+	return m.tx.drain(ctx)
+}
+
+// workPoll is how often finishWork looks.
+const workPoll = time.Millisecond
+
+// finishWork lets connections deliver nothing more, and waits until the workers have handled
+// what they were passed. Connections that sockets do not send on end with their own work.
+func (m *Mux) finishWork(ctx context.Context) error {
+	tick := time.NewTicker(workPoll)
+	defer tick.Stop()
+	for {
+		owed := int64(0)
+		for _, sh := range m.shards {
+			sh.ask(func() {
+				for _, p := range sh.psocks {
+					switch {
+					case p.leaving:
+					case p.sending == nil:
+						p.leave(nil, true)
+					default: // workers may send on it
+						p.parser.Stop()
+					}
+					owed += p.owed.Load()
+				}
+			})
+		}
+		if owed == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Close ends the Mux at once: every connection is closed, what is queued goes to

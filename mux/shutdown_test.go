@@ -142,3 +142,26 @@ func TestEndWhileDialling(t *testing.T) {
 		})
 	})
 }
+
+// A worker that is at a message when the Mux is shut down still sends on its socket.
+func TestShutdownLetsWorkersSend(t *testing.T) {
+	each(t, func(t *testing.T, b ring.Backend) {
+		m := newMux(t, mux.Options{Loops: 2, Ring: ring.Options{Backend: b}}, nil)
+		s := openSocket(t, m)
+		_, c := attach(t, m)
+		writeNumbers(t, c, 0, 1)
+		r, n := recv(t, s)
+		done := make(chan error, 1)
+		go func() { done <- m.Shutdown(context.Background()) }()
+		until(t, "nothing more is delivered", func() bool { return m.Snapshot().Psocks[0].RxStop })
+		sendBytes(t, s, numbered(n+7), 0)
+		r.Done()
+		if got := readNumbers(t, c, 1); got[0] != n+7 {
+			t.Errorf("got %v", got)
+		}
+		c.Close()
+		if err := within(t, "the end", done); err != nil {
+			t.Error(err)
+		}
+	})
+}

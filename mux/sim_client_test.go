@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"syscall"
 	"testing"
 	"time"
@@ -371,7 +372,7 @@ func TestCallsOfAConnectionThatEnds(t *testing.T) {
 				x.end(w.asked[0].from)
 				w.until("the call has ended", func() bool { return a.ends == 1 })
 				var lost *CallError
-				if !errors.As(a.err, &lost) || !lost.Sent || lost.Psock != index || lost.Cause == nil {
+				if !errors.As(a.err, &lost) || lost.Psock != index || lost.Cause == nil {
 					t.Errorf("the call ended with %v", a.err)
 				}
 				w.arrive(3)
@@ -403,6 +404,36 @@ func TestNumbersOfAConnectionThatEnds(t *testing.T) {
 		if took := w.sim.Now() - closed; took > time.Second {
 			w.t.Errorf("the number was free after %v", took)
 		}
+	})
+}
+
+// The news that all of a request was sent may come after the end of its connection, which
+// looked for its calls before: the call ends nevertheless.
+func TestNewsOfACallComeAfterTheEndOfItsConnection(t *testing.T) {
+	calls(t, ClientOptions{}, func(w *clientWorld) {
+		a, b := w.call(false), w.call(true)
+		w.arrive(2)
+		p := w.pool.Health()[0].Psock
+		var refs []callRef
+		for i := range w.cl.slots {
+			if r := w.cl.slots[i].ref(); r.swap(callSent, callLeaving) { // as before the news
+				refs = append(refs, r)
+			}
+		}
+		w.asked[0].from.Close()
+		w.until("the connection has ended", func() bool { return p.State() == Ended && w.up() == 1 })
+		if len(refs) != 2 || a.ends+b.ends != 0 {
+			t.Fatalf("%d calls, %d have ended", len(refs), a.ends+b.ends)
+		}
+		for _, r := range refs {
+			r.arrives(p)
+		}
+		w.until("the call has ended", func() bool { return a.ends == 1 })
+		w.ended(a, io.EOF)
+		w.arrive(3)
+		w.answer(w.asked[2])
+		w.until("the other has ended", func() bool { return w.cl.InFlight() == 0 })
+		w.ended(b, nil)
 	})
 }
 
@@ -528,7 +559,7 @@ func simulateCalls(t *testing.T, s *ringtest.Sim) {
 			t.Fatalf("call %d got the reply to call %d", c.token, c.got)
 		case c.err == nil:
 		case c.err == context.Canceled && cancelled[c.token]:
-		case errors.As(c.err, &lost) && lost.Sent && lost.Cause != nil && !c.Resend:
+		case errors.As(c.err, &lost) && lost.Cause != nil && !c.Resend:
 		default:
 			t.Fatalf("call %d: %v", c.token, c.err)
 		}

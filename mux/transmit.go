@@ -2,6 +2,7 @@ package mux
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -48,8 +49,8 @@ type transmit struct {
 	waiters  senderSockets
 	able     int // connections free or reserved, and not stopped
 	pushes   sendingQueue
-	draining bool          // no socket takes messages any more
-	idle     chan struct{} // drain waits
+	draining bool // no socket takes messages any more
+	idle     []*idleWait
 	stats    transmitStats
 }
 
@@ -503,35 +504,39 @@ func (o *outbound) tellDrained() {
 	}
 }
 
-// drain makes all sockets take no more messages, and waits until connections have taken
-// what is queued, or none can take any, or ctx ends.
-func (tx *transmit) drain(ctx context.Context) error {
+// drain makes these sockets take no more messages, all and those to come when there is none,
+// and waits until connections have taken what is queued, or none can take any, or ctx ends.
+func (tx *transmit) drain(ctx context.Context, sockets ...*Socket) error {
 	tx.lock()
-	tx.draining = true
-	for _, s := range tx.sockets {
+	if sockets == nil {
+		tx.draining = true
+		sockets = slices.Clone(tx.sockets)
+	}
+	for _, s := range sockets {
 		tx.refuse(s)
 	}
-	if tx.idle == nil {
-		tx.idle = make(chan struct{})
-	}
-	idle := tx.idle
+	idle := &idleWait{sockets, make(chan struct{})}
+	tx.idle = append(tx.idle, idle)
 	tx.tellIdle()
 	tx.unlock()
-	return ctxUntil(ctx, idle)
+	return ctxUntil(ctx, idle.done)
 }
 
-// tellIdle lets drain go on, if it may.
+// idleWait is a drain that waits.
+type idleWait struct {
+	sockets []*Socket
+	done    chan struct{}
+}
+
+// tellIdle lets those drains go on that may.
 func (tx *transmit) tellIdle() {
-	if tx.idle == nil {
-		return
-	}
-	for _, s := range tx.sockets {
-		if s.out.waiting() > 0 && tx.able > 0 {
-			return
+	tx.idle = slices.DeleteFunc(tx.idle, func(w *idleWait) bool {
+		if tx.able > 0 && slices.ContainsFunc(w.sockets, func(s *Socket) bool { return s.out.waiting() > 0 }) {
+			return false
 		}
-	}
-	close(tx.idle)
-	tx.idle = nil
+		close(w.done)
+		return true
+	})
 }
 
 // close ends all sockets. Connections are ended by others.

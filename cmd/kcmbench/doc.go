@@ -87,13 +87,18 @@
 //	warmup_seconds service
 //	service_mode order
 //	env                          kernel cpu cpus cores quota governor mitigations go
-//	                             gomaxprocs gogc version
+//	                             gomaxprocs gogc version; modules, the versions of
+//	                             others; topology; limits [{name, value}]; features of
+//	                             io_uring in use; steal_percent of the measured time
 //	server, generator            backend (in force) loops cpus notes cpu_ns_per_message
 //	                             syscalls_per_message turns_per_message
-//	                             sleeps_per_message; server only when embedded
+//	                             sleeps_per_message; busy and waiting, the shares of the
+//	                             time that the busiest thread ran and that it waited for
+//	                             a processor; server only when embedded
 //	policy, workers              who handled messages; only when the server is embedded
 //	                             (cpu_ns_per_message is that of loops, without workers)
 //	allocs_per_message           heap allocations of the process while measuring
+//	verdict                      {valid, reasons}: whether the figures are the server's
 //
 // The record of run is CSV: intended_ns, from the start of the run; service_ns; class,
 // its name; conn, from 0; latency_ns, from the intended time.
@@ -122,7 +127,7 @@
 //
 // # Exit status
 //
-// 0 on success; 1 if the run failed or a message was lost, changed or duplicated; 2
-// for wrong usage. Errors are one line on standard error that names the flag or the
-// address.
+// 0 on success; 1 if the run failed, a message was lost, changed or duplicated, or the
+// generator was the limit (see bench.Verdict; -verdict=false); 2 for wrong usage. Errors
+// are one line on standard error that names the flag or the address.
 package main

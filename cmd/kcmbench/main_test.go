@@ -171,7 +171,7 @@ func TestHelp(t *testing.T) {
 func TestRun(t *testing.T) {
 	for _, backend := range backends(t) {
 		file := filepath.Join(t.TempDir(), "out.json")
-		status, stdout, stderr := invoke(t, "-backend", backend, "-conns", "3", "-depth", "2", "-size", "0-1KiB", "-rate", "2000",
+		status, stdout, stderr := invoke(t, "-verdict=false", "-backend", backend, "-conns", "3", "-depth", "2", "-size", "0-1KiB", "-rate", "2000",
 			"-arrival", "poisson", "-duration", "50ms", "-warmup", "10ms", "-seed", "7", "-max-message", "64KiB", "-json", file)
 		if status != 0 || stderr != "" {
 			t.Fatalf("%s: status %d: %s", backend, status, stderr)
@@ -213,7 +213,7 @@ func TestServiceTimes(t *testing.T) {
 		}
 		load := []string{"-conns", "5", "-rate", "500", "-arrival", "poisson", "-service", "bimodal:20us,1ms,20%",
 			"-duration", "200ms", "-warmup", "0", "-seed", "3"}
-		status, stdout, stderr := invoke(t, append([]string{"run", "-target", addr, "-backend", backend, "-order=false",
+		status, stdout, stderr := invoke(t, append([]string{"run", "-verdict=false", "-target", addr, "-backend", backend, "-order=false",
 			"-service-mode", "spin", "-json", out, "-record", trace}, load...)...)
 		if status != 0 {
 			t.Fatalf("%s: status %d: %s", backend, status, stderr)
@@ -301,8 +301,8 @@ func TestRunFails(t *testing.T) {
 		{[]string{"-target", addr, "-duration", "10s", "-json", file}, addr},
 		{[]string{"-listen", addr}, addr},
 		{[]string{"-target", "unix:/nonexistent/socket"}, "/nonexistent/socket"},
-		{[]string{"-duration", "1ms", "-warmup", "0", "-max-message", "64KiB", "-json", "/nonexistent/file"}, "-json: open /nonexistent/file"},
-		{[]string{"-duration", "1ms", "-warmup", "0", "-max-message", "64KiB", "-record", "/nonexistent/file"}, "-record: open /nonexistent/file"},
+		{[]string{"-verdict=false", "-duration", "1ms", "-warmup", "0", "-max-message", "64KiB", "-json", "/nonexistent/file"}, "-json: open /nonexistent/file"},
+		{[]string{"-verdict=false", "-duration", "1ms", "-warmup", "0", "-max-message", "64KiB", "-record", "/nonexistent/file"}, "-record: open /nonexistent/file"},
 		{[]string{"serve", "-listen", addr}, addr},
 		{[]string{"ideal", "-trace", "/nonexistent/file"}, "-trace: open /nonexistent/file"},
 		{[]string{"ideal", "-rate", "10", "-service", "1us", "-duration", "1s", "-json", "/nonexistent/file"}, "-json: open /nonexistent/file"},
@@ -398,7 +398,7 @@ func TestServeAndRunAcrossProcesses(t *testing.T) {
 			t.Fatalf("%s: first line %q, %v", backend, line, err)
 		}
 		file := filepath.Join(t.TempDir(), "out.json")
-		status, _, stderr := invoke(t, "run", "-target", addr, "-backend", backend, "-conns", "2", "-depth", "4",
+		status, _, stderr := invoke(t, "run", "-verdict=false", "-target", addr, "-backend", backend, "-conns", "2", "-depth", "4",
 			"-duration", "50ms", "-warmup", "0", "-json", file)
 		if status != 0 {
 			t.Fatalf("%s: status %d: %s", backend, status, stderr)
@@ -467,7 +467,7 @@ func TestRunInterrupted(t *testing.T) {
 			}
 		}
 	}()
-	gen := start(t, "run", "-target", ln.Addr().String(), "-conns", "1", "-duration", "1h", "-warmup", "0")
+	gen := start(t, "run", "-verdict=false", "-target", ln.Addr().String(), "-conns", "1", "-duration", "1h", "-warmup", "0")
 	select {
 	case <-first:
 	case <-time.After(20 * time.Second):

@@ -25,15 +25,9 @@ type probe struct {
 	Backend  string             `json:"backend"`         // that "auto" takes
 	Notes    []string           `json:"notes,omitempty"` // what it has to do without, and why
 	Features []ring.Feature     `json:"io_uring"`
-	Limits   []limit            `json:"limits"`
+	Limits   []bench.Limit      `json:"limits"`
 	Topology *affinity.Topology `json:"topology,omitempty"`
 	Plan     affinity.Plan      `json:"plan"` // of as many loops as mux starts by default
-}
-
-// limit is one bound of the system on this process.
-type limit struct {
-	Name  string `json:"name"`
-	Value string `json:"value"` // in bytes or pieces, or "unlimited"
 }
 
 func runProbe(_ context.Context, args []string, stdout, _ io.Writer) error {
@@ -59,10 +53,11 @@ func readProbe() (*probe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("processors: %w", err)
 	}
+	env := bench.ReadEnv(top)
 	p := &probe{
-		Env:      bench.ReadEnv(top),
+		Env:      env,
 		Features: ring.Probe(),
-		Limits:   limits(),
+		Limits:   env.Limits,
 		Topology: top,
 		Plan: top.Plan(affinity.Request{
 			Loops: top.DefaultLoops(runtime.GOMAXPROCS(0)),
@@ -111,7 +106,7 @@ func (p *probe) writeText(w io.Writer) error {
 	}
 	b.WriteString("\nlimits\n")
 	for _, l := range p.Limits {
-		fmt.Fprintf(&b, "%-21s %s\n", l.Name, l.Value)
+		fmt.Fprintf(&b, "%-31s %s\n", l.Name, l.Value)
 	}
 	fmt.Fprintf(&b, "\nprocessors\n%s\nplan of loops\n%s", p.Topology, p.Plan)
 	_, err := io.WriteString(w, b.String())

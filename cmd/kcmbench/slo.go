@@ -185,7 +185,7 @@ func sloTrial(c bench.Config, limits []bound, say io.Writer) judge.Trial {
 		if err != nil {
 			return judge.Outcome{}, err
 		}
-		o := finding(rep, limits)
+		o := finding(rep, limits, c.AnyVerdict)
 		fmt.Fprintf(say, "trial %d: %.0f/s %s %s\n", n+1, rate, o.Finding, o.Why)
 		return o, nil
 	}

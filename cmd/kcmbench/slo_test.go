@@ -15,7 +15,7 @@ import (
 )
 
 // quick are flags of runs that take next to nothing.
-var quick = strings.Fields("-conns 2 -duration 50ms -warmup 5ms -max-message 64KiB")
+var quick = strings.Fields("-verdict=false -conns 2 -duration 50ms -warmup 5ms -max-message 64KiB")
 
 // readJSON reads a file that was written with -json.
 func readJSON[T any](t *testing.T, file string) (v T) {
@@ -127,8 +127,16 @@ func TestFinding(t *testing.T) {
 		{"duplicate and late", q(900, 9000), q(500, 2000), 1, 1, judge.Lost},
 	} {
 		rep := &bench.Report{Latency: *c.latency, LatencyActual: c.actual, Lateness: q(10, 4100), Unsent: c.unsent, Duplicate: c.duplicate, Errors: c.unsent + c.duplicate}
-		if o := finding(rep, bounds); o.Finding != c.want || (o.Why == "") != (c.want == judge.Held) || o.Figures != any(rep) {
+		rep.Verdict.Valid = true
+		if o := finding(rep, bounds, false); o.Finding != c.want || (o.Why == "") != (c.want == judge.Held) || o.Figures != any(rep) {
 			t.Errorf("%s: %+v, want %s", c.what, o, c.want)
 		}
+	}
+	rep := &bench.Report{Latency: *q(100, 1000), LatencyActual: q(90, 900), Lateness: q(10, 900), Verdict: bench.Verdict{Reasons: []string{"too slow"}}}
+	if o := finding(rep, bounds, false); o.Finding != judge.Behind || o.Why != "too slow" {
+		t.Errorf("invalid: %+v", o)
+	}
+	if o := finding(rep, bounds, true); o.Finding != judge.Held {
+		t.Errorf("invalid, and no matter: %+v", o)
 	}
 }

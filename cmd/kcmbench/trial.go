@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kcm-go/kcm/bench"
@@ -41,16 +42,19 @@ func over(limits []bound, q *bench.Quantiles) string {
 	return ""
 }
 
-// finding holds the report of an open loop against limits. A run whose messages took too
-// long from their intended times, but not from when they were sent, was late by the
-// generator's fault.
-func finding(rep *bench.Report, limits []bound) judge.Outcome {
+// finding holds the report of an open loop against limits. The generator is at fault if
+// the verdict says so, unless any verdict will do, and if messages took too long from
+// their intended times but not from when they were sent.
+func finding(rep *bench.Report, limits []bound, anyVerdict bool) judge.Outcome {
 	o := judge.Outcome{Figures: rep}
 	late := over(limits, &rep.Latency)
 	switch {
 	case rep.Errors > rep.Unsent:
 		o.Finding = judge.Lost
 		o.Why = fmt.Sprintf("%d lost, %d corrupt, %d duplicate, %d connections ended", rep.Lost, rep.Corrupt, rep.Duplicate, rep.Broken)
+	case !anyVerdict && !rep.Verdict.Valid:
+		o.Finding = judge.Behind
+		o.Why = strings.Join(rep.Verdict.Reasons, "; ")
 	case late == "" && rep.Unsent == 0:
 	case over(limits, rep.LatencyActual) == "":
 		o.Finding = judge.Behind

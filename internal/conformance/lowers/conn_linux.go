@@ -13,7 +13,8 @@ import (
 // Conn is a lower and its peer.
 type Conn struct {
 	Lower, Peer End
-	listener    int // of a conn whose peer has not accepted it, else -1
+	listener    int   // of a conn whose peer has not accepted it, else -1
+	others      []int // descriptors of the connection that is in its way
 }
 
 // Do carries out an action on at, which is one of the ends. settle waits until all that has been
@@ -113,7 +114,7 @@ func poll(fd int) string {
 	return strings.Join(set, " ")
 }
 
-// Open makes a conn of the kind. Of one that is still connecting another connection is left open.
+// Open makes a conn of the kind.
 func Open(kind string, settle func()) (*Conn, error) {
 	c := &Conn{Lower: End{FD: -1}, Peer: End{FD: -1}, listener: -1}
 	var err error
@@ -214,9 +215,11 @@ func (c *Conn) begin(settle func()) error {
 		return err
 	}
 	c.listener = l
-	if _, err = dial(addr, true); err != nil {
+	other, err := dial(addr, true)
+	if err != nil {
 		return err
 	}
+	c.others = append(c.others, other)
 	settle()
 	c.Lower.FD, err = dial(addr, false)
 	return err
@@ -228,10 +231,12 @@ func (c *Conn) accept(settle func()) string {
 		return "no listener"
 	}
 	defer settle()
-	if _, _, err := unix.Accept4(c.listener, unix.SOCK_CLOEXEC); err != nil {
+	other, _, err := unix.Accept4(c.listener, unix.SOCK_CLOEXEC)
+	if err != nil {
 		return Name(err)
 	}
-	err := c.take(c.listener)
+	c.others = append(c.others, other)
+	err = c.take(c.listener)
 	unix.Close(c.listener)
 	c.listener = -1
 	return Name(err)
@@ -246,5 +251,8 @@ func (c *Conn) Close() {
 	}
 	if c.listener >= 0 {
 		unix.Close(c.listener)
+	}
+	for _, fd := range c.others {
+		unix.Close(fd)
 	}
 }

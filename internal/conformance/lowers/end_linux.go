@@ -25,7 +25,7 @@ func (d *End) Write(b []byte, settle func()) string {
 	d.mu.Lock()
 	d.queue = append(d.queue, b...)
 	d.err = nil
-	if !d.running {
+	if !d.running && d.send() {
 		d.running = true
 		go d.run()
 	}
@@ -33,33 +33,42 @@ func (d *End) Write(b []byte, settle func()) string {
 	settle()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.running {
+	if len(d.queue) > 0 {
 		return "blocked"
 	}
 	return Name(d.err)
 }
 
-// run sends the queue. It never waits in a send, so that closing takes effect.
+// send sends of the queue what there is room for, and reports whether something is left. It never
+// waits, so that closing takes effect.
+func (d *End) send() (left bool) {
+	for len(d.queue) > 0 && !d.closed {
+		n, err := unix.SendmsgN(d.FD, d.queue, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		switch {
+		case err == unix.EAGAIN:
+			return true
+		case err != nil:
+			d.err, d.queue = err, nil
+		default:
+			d.queue = d.queue[n:]
+		}
+	}
+	return false
+}
+
+// run sends the queue as room is made.
 func (d *End) run() {
 	for {
 		d.mu.Lock()
-		if len(d.queue) == 0 || d.closed {
+		fd := d.FD
+		if !d.send() {
 			d.running = false
 			d.mu.Unlock()
 			return
 		}
-		n, err := unix.SendmsgN(d.FD, d.queue, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		if err == nil {
-			d.queue = d.queue[n:]
-		} else if err != unix.EAGAIN {
-			d.err, d.queue = err, nil
-		}
-		fd := d.FD
 		d.mu.Unlock()
-		if err == unix.EAGAIN {
-			p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-			_, _ = unix.Poll(p, 2) // whatever it says, the send is tried again
-		}
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		_, _ = unix.Poll(p, 2) // whatever it says, the send is tried again
 	}
 }
 

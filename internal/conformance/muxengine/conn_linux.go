@@ -18,28 +18,14 @@ type conn struct {
 	*lowers.Conn
 	engine *Engine
 	psock  *mux.Psock // that it is attached as, or was when it ended
-	group  *group
-	closed bool     // by the script
-	taken  bool     // the error that ended it
-	back   net.Conn // what an unattach gave back, with bytes to be read first
+	last   *mux.Psock // that it was, before the last unattach
+	group  *group     // of both
+	closed bool       // by the script
+	taken  bool       // the error that ended it
+	back   net.Conn   // what an unattach gave back, with bytes to be read first
 
 	timeout time.Duration // SO_RCVTIMEO
 	largest int           // by SO_RCVBUF
-}
-
-// closed is every Mux's OnClose.
-func (e *Engine) closed(p *mux.Psock, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.ended[p] = err
-}
-
-// over reports whether the connection has ended while it was attached, and why.
-func (c *conn) over() (cause error, ended bool) {
-	c.engine.mu.Lock()
-	defer c.engine.mu.Unlock()
-	cause, ended = c.engine.ended[c.psock]
-	return cause, ended
 }
 
 // doConn carries out an action on a lower.
@@ -64,15 +50,20 @@ func (e *Engine) doConn(c *conn, a *conformance.Action) string {
 		}
 		return c.Do(&c.Lower, a, e.settle)
 	case "error":
-		if c.psock == nil {
+		p := c.psock
+		if p == nil {
+			p = c.last
+		}
+		if p == nil {
 			break
 		}
-		cause, _ := c.over()
-		if cause == nil || c.taken {
+		if err := p.Err(); err != nil && !c.taken {
+			c.taken = true
+			return name(err)
+		}
+		if c.psock != nil {
 			return "none"
 		}
-		c.taken = true
-		return name(cause)
 	case "close":
 		c.closed = true
 		if c.psock != nil {
@@ -88,7 +79,7 @@ func (e *Engine) doConn(c *conn, a *conformance.Action) string {
 		if c.psock == nil {
 			break
 		}
-		if _, ended := c.over(); !ended {
+		if c.psock.State() != mux.Ended {
 			return unsupported
 		}
 	}
@@ -107,23 +98,33 @@ func (e *Engine) attach(s *socket, c *conn, parser string) string {
 	if g.parser != parser || g.timeout != c.timeout || g.largest != c.largest {
 		return unsupported
 	}
-	fd := c.Lower.FD
-	if fd >= 0 {
-		var err error
-		if fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
-			return name(err)
-		}
-	}
-	p, err := g.mux.AttachFD(fd)
+	p, err := c.into(g.mux)
 	if err != nil {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
 		return name(err)
 	}
 	c.giveUp()
 	c.psock, c.group, c.taken = p, g, false
 	return "ok"
+}
+
+// into attaches the conn to m: what an unattach gave back if that is still there, else a duplicate
+// of the descriptor.
+func (c *conn) into(m *mux.Mux) (*mux.Psock, error) {
+	if c.back != nil {
+		return m.Attach(c.back)
+	}
+	if c.Lower.FD < 0 {
+		return m.AttachFD(c.Lower.FD)
+	}
+	fd, err := unix.FcntlInt(uintptr(c.Lower.FD), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	p, err := m.AttachFD(fd)
+	if err != nil {
+		_ = unix.Close(fd) // it is still ours
+	}
+	return p, err
 }
 
 // giveUp closes what an unattach gave back.
@@ -152,4 +153,26 @@ func (c *conn) readBack(a *conformance.Action) string {
 	c.giveUp()
 	rest, end := c.Lower.Read(c.engine.settle)
 	return lowers.Stream(append(first, rest...), end, a)
+}
+
+// unattach takes the action's conn out of its Mux again. What is attached nowhere, or to another
+// Mux, has no Psock to be asked for it.
+func (e *Engine) unattach(s *socket, a *conformance.Action) string {
+	c, problem := e.target(a)
+	switch {
+	case c == nil:
+		return problem
+	case c.psock == nil && c.last == nil || c.group != s.group:
+		return unsupported
+	}
+	p := c.psock
+	if p == nil {
+		p = c.last
+	}
+	back, err := p.Unattach()
+	if err != nil {
+		return name(err)
+	}
+	c.psock, c.last, c.back = nil, p, back
+	return "ok"
 }

@@ -17,6 +17,7 @@
 //	parser           Options.Format
 //	socket rcvbuf    SocketOptions.RecvBytes, likewise
 //	socket rcvlowat  SocketOptions.LowWater
+//	socket disable   SocketOptions.RecvDisabled
 //	socket sndbuf    SocketOptions.SendBytes, likewise
 //
 // Setting them later, or attaching a conn that needs others, is not supported. Time-outs of

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,9 +29,6 @@ type Engine struct {
 	sockets []*socket
 	conns   []*conn
 	calls   []*call
-
-	mu    sync.Mutex
-	ended map[*mux.Psock]error // connections that have ended, and why
 }
 
 // New returns an engine without any sockets, on a loop of its own that is closed by Close.
@@ -47,7 +43,7 @@ func New(backend ring.Backend) (*Engine, error) {
 	if err := l.Start(); err != nil {
 		return nil, err
 	}
-	return &Engine{loop: l, ended: map[*mux.Psock]error{}}, nil
+	return &Engine{loop: l}, nil
 }
 
 // Close ends all that the engine has made.
@@ -117,12 +113,12 @@ func (e *Engine) open(a *conformance.Action) string {
 		g := &group{engine: e}
 		types := map[string]mux.SocketType{"dgram": mux.Dgram, "seqpacket": mux.Seqpacket, "stream": 100} // the last is none
 		s := g.add(types[kind])
-		e.muxes = append(e.muxes, g)
 		if kind == "stream" {
 			if err := g.make(conformance.Parsers[0], 0, 0); err != nil {
-				return name(err)
+				return name(errors.Join(err, g.mux.Close()))
 			}
 		}
+		e.muxes = append(e.muxes, g)
 		return e.number(s)
 	}
 	l, err := lowers.Open(kind, e.settle)
@@ -145,18 +141,15 @@ func name(err error) string {
 	switch {
 	case err == nil:
 		return "ok"
+	case errors.As(err, &errno):
+		return lowers.ErrnoName(errno)
 	case errors.Is(err, context.DeadlineExceeded):
 		return "context.DeadlineExceeded"
 	case errors.Is(err, net.ErrClosed):
 		return "net.ErrClosed"
-	case errors.As(err, &errno):
-		return lowers.ErrnoName(errno)
 	}
 	return strings.ReplaceAll(err.Error(), "\n", "; ")
 }
-
-// totals returns the figures of all multiplexors.
-func (e *Engine) totals(*conformance.Action) string { return unsupported }
 
 // Backend returns the name of what the loop runs on.
 func (e *Engine) Backend() string { return e.loop.Backend() }

@@ -42,7 +42,6 @@ func (g *group) make(parser string, timeout time.Duration, largest int) error {
 			Format: format, MaxMessage: largest, AssemblyTimeout: timeout,
 			On:     []*ring.Loop{g.engine.loop},
 			Policy: mux.FIFO, FlowCap: -1,
-			OnClose: g.engine.closed,
 		}
 		if timeout == 0 {
 			o.AssemblyTimeout = -1

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kcm-go/kcm/internal/conformance/lowers"
+	"github.com/kcm-go/kcm/mux"
 )
 
 // patience is how long things may take to settle. Nothing in a script takes a tenth of it: it is for
@@ -46,17 +47,18 @@ func (e *Engine) look() (state string, busy bool) {
 	for _, c := range e.conns {
 		attached := c.psock != nil
 		if attached {
-			cause, ended := c.over()
-			if ended && c.Lower.FD >= 0 {
+			at := c.psock.State()
+			if at == mux.Ended && c.Lower.FD >= 0 {
 				c.Lower.Close()
 			}
-			fmt.Fprint(&b, ended, cause)
+			fmt.Fprint(&b, at, " ")
 		}
 		l, p := stateOf(&c.Lower), stateOf(&c.Peer)
 		fmt.Fprint(&b, l, p, ";")
 		busy = busy || l.sends(p) || p.sends(l)
-		// A psock that has shut down has sent all it had, and is about to close.
-		busy = busy || attached && (l.tcp == tcpFinWait1 || l.tcp == tcpFinWait2)
+		// A psock may have more to send when what it has sent is acknowledged; one that has shut
+		// down is about to close.
+		busy = busy || attached && (l.unacked > 0 && l.reaches(p) || l.tcp == tcpFinWait1 || l.tcp == tcpFinWait2)
 	}
 	return b.String(), busy
 }
@@ -75,6 +77,7 @@ type endState struct {
 	tcp            uint8
 	unread         int // bytes received and not read
 	unsent         int // bytes written and not sent
+	unacked        int // segments sent and not acknowledged
 	sent, received uint64
 }
 
@@ -88,7 +91,7 @@ func stateOf(d *lowers.End) endState {
 	}
 	s := endState{
 		there: true, tcp: info.State, sent: info.Bytes_sent - info.Bytes_retrans, received: info.Bytes_received,
-		unsent: d.Left() + int(info.Notsent_bytes),
+		unsent: d.Left() + int(info.Notsent_bytes), unacked: int(info.Unacked),
 	}
 	if info.State != tcpListen {
 		s.unread, _ = unix.IoctlGetInt(d.FD, unix.SIOCINQ) // none, if there is no such thing
@@ -96,8 +99,12 @@ func stateOf(d *lowers.End) endState {
 	return s
 }
 
-// sends reports whether bytes of s are on their way to t. Those for which t has no room are not.
+// sends reports whether bytes of s are on their way to t.
 func (s endState) sends(t endState) bool {
-	return s.there && t.there && s.tcp != tcpClose && t.tcp != tcpClose && t.unread == 0 &&
-		(s.unsent > 0 || s.sent > t.received)
+	return s.reaches(t) && (s.unsent > 0 || s.sent > t.received)
+}
+
+// reaches reports whether what s sends gets to t: t has room for it.
+func (s endState) reaches(t endState) bool {
+	return s.there && t.there && s.tcp != tcpClose && t.tcp != tcpClose && t.unread == 0
 }

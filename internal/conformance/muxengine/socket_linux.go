@@ -3,6 +3,8 @@ package muxengine
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/kcm-go/kcm/internal/conformance"
@@ -15,6 +17,8 @@ type socket struct {
 	options mux.SocketOptions
 	socket  *mux.Socket
 
+	in, out bool // tokens that poll has taken
+
 	recvTimeout, sendTimeout time.Duration // 0 is none
 }
 
@@ -26,9 +30,12 @@ func (s *socket) make() (err error) {
 	return err
 }
 
-// leastRecv is the smallest receive buffer of Linux on 64 bits, SOCK_MIN_RCVBUF of
+// The smallest buffers of Linux on 64 bits: SOCK_MIN_RCVBUF and SOCK_MIN_SNDBUF of
 // include/net/sock.h.
-const leastRecv = 2304
+const (
+	leastRecv = 2304
+	leastSend = 4608
+)
 
 // doSocket carries out an action on a socket.
 func (e *Engine) doSocket(s *socket, a *conformance.Action) string {
@@ -42,15 +49,22 @@ func (e *Engine) doSocket(s *socket, a *conformance.Action) string {
 		case "sndtimeo":
 			s.sendTimeout = time.Duration(a.Numbers[0]) * time.Millisecond
 			return "ok"
-		case "rcvbuf", "rcvlowat":
-			if s.socket != nil {
-				return unsupported
-			}
-			if a.Words[0] == "rcvlowat" {
-				s.options.LowWater = a.Numbers[0]
-			} else {
-				s.options.RecvBytes = max(2*a.Numbers[0], leastRecv)
-			}
+		}
+		if s.socket != nil {
+			return unsupported
+		}
+		switch a.Words[0] {
+		case "rcvbuf":
+			s.options.RecvBytes = max(2*a.Numbers[0], leastRecv)
+		case "sndbuf":
+			s.options.SendBytes = max(2*a.Numbers[0], leastSend)
+		case "rcvlowat":
+			s.options.LowWater = a.Numbers[0]
+		}
+		return "ok"
+	case "disable", "enable":
+		if s.socket == nil {
+			s.options.RecvDisabled = a.Verb == "disable"
 			return "ok"
 		}
 	case "clone":
@@ -78,13 +92,87 @@ func (e *Engine) doSocket(s *socket, a *conformance.Action) string {
 	switch a.Verb {
 	case "recv":
 		return e.recv(s, a)
+	case "send":
+		return e.send(s, a)
+	case "stats":
+		return e.stats(g, a)
+	}
+	defer e.settle()
+	switch a.Verb {
+	case "unattach":
+		return e.unattach(s, a)
+	case "sendeach":
+		return e.sendEach(s, a)
+	case "disable", "enable":
+		s.socket.SetRecvDisabled(a.Verb == "disable")
+		return "ok"
+	case "setsockopt", "getsockopt":
+		return s.option(a)
+	case "poll":
+		return s.poll()
 	case "close":
-		defer e.settle()
-		return name(s.socket.Close())
+		return s.close()
 	case "error":
-		return "none" // sockets have none
+		return "none" // a mux.Socket has no error to be asked for
 	}
 	return unsupported
+}
+
+// kcmRecvDisable is the option KCM_RECV_DISABLE, the only one there is, from
+// include/uapi/linux/kcm.h.
+const kcmRecvDisable = 1
+
+// option sets or gets the one option that a mux.Socket has too.
+func (s *socket) option(a *conformance.Action) string {
+	if a.Words[0] != "kcm" || a.Numbers[0] != kcmRecvDisable || a.Numbers[1] != 4 {
+		return unsupported
+	}
+	if a.Verb == "setsockopt" {
+		s.socket.SetRecvDisabled(a.Numbers[2] != 0)
+		return "ok"
+	}
+	if s.socket.RecvDisabled() {
+		return "1 in 4 bytes"
+	}
+	return "0 in 4 bytes"
+}
+
+// close closes the socket.
+func (s *socket) close() string {
+	if i := slices.Index(s.group.sockets, s); i >= 0 {
+		s.group.sockets = slices.Delete(s.group.sockets, i, i+1)
+	}
+	return name(s.socket.Close())
+}
+
+// poll tells what the channels for readiness say. A token is good until there is nothing to
+// receive, or no room, which is what arms the channel again.
+func (s *socket) poll() string {
+	select {
+	case <-s.socket.Readable():
+		s.in = true
+	default:
+	}
+	if s.in {
+		_, _, err := s.socket.RecvMsg(context.Background(), nil, mux.Peek|mux.DontWait)
+		s.in = err == nil
+	}
+	select {
+	case <-s.socket.Writable():
+		s.out = true
+	default:
+	}
+	var set []string
+	if s.in {
+		set = append(set, "in")
+	}
+	if s.out {
+		set = append(set, "out")
+	}
+	if set == nil {
+		return "nothing"
+	}
+	return strings.Join(set, " ")
 }
 
 // clone makes another socket of the multiplexor.
@@ -109,37 +197,3 @@ func (e *Engine) target(a *conformance.Action) (c *conn, problem string) {
 	}
 	return e.conns[a.TargetN-1], ""
 }
-
-// recv receives a message.
-func (e *Engine) recv(s *socket, a *conformance.Action) string {
-	if a.Has("waitall") || a.Has("fault") {
-		return unsupported
-	}
-	recv := func(ctx context.Context) string {
-		r, err := s.socket.Recv(ctx)
-		if err != nil {
-			return name(err)
-		}
-		b := r.Msg.AppendTo(nil)
-		r.Done()
-		return conformance.Join(fmt.Sprint(len(b)), "eor", conformance.Describe(b))
-	}
-	if !a.Has("wait") {
-		defer e.settle()
-		return recv(expired)
-	}
-	ctx, cancel := context.Background(), context.CancelFunc(func() {})
-	if s.recvTimeout > 0 {
-		ctx, cancel = context.WithTimeout(ctx, s.recvTimeout)
-	}
-	return e.call(func() string {
-		defer cancel()
-		return recv(ctx)
-	})
-}
-
-var expired = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()

@@ -160,7 +160,7 @@ func (r *Rig) Once(ctx context.Context, s Server, load ...string) (_ Run, err er
 		return Run{}, err
 	}
 	var run Run
-	err = r.generate(ctx, &run.Result, append([]string{"run", "-target", addr}, load...))
+	err = r.generate(ctx, &run.Result, append([]string{"run", "-verdict=false", "-target", addr}, load...))
 	if err != nil {
 		return Run{}, err
 	}

@@ -74,6 +74,7 @@ func generate(fault string, args []string) error {
 	f := flag.NewFlagSet("run", flag.ContinueOnError)
 	target := f.String("target", "", "")
 	f.Bool("order", true, "")
+	f.Bool("verdict", true, "")
 	l := defineLoad(f)
 	if err := f.Parse(args); err != nil {
 		return err

@@ -1,6 +1,8 @@
-package main
+package bench
 
 import (
+	"fmt"
+	"math"
 	"os"
 	"path"
 	"strconv"
@@ -12,14 +14,15 @@ import (
 // limits returns what bounds a data plane: memory that may be locked (registered
 // buffers count), descriptors, the memory of the control group, and the switch that
 // forbids io_uring (admin-guide/sysctl/kernel, io_uring_disabled).
-func limits() []limit {
-	list := []limit{
+func limits() []Limit {
+	list := []Limit{
 		{"memlock, bytes", rlimit(unix.RLIMIT_MEMLOCK)},
 		{"nofile", rlimit(unix.RLIMIT_NOFILE)},
 		{"cgroup memory, bytes", cgroupMemory()},
+		{"cgroup cpu, us quota and period", cgroupCPU()},
 	}
 	if b, err := os.ReadFile("/proc/sys/kernel/io_uring_disabled"); err == nil {
-		list = append(list, limit{"io_uring_disabled", strings.TrimSpace(string(b))})
+		list = append(list, Limit{"io_uring_disabled", strings.TrimSpace(string(b))})
 	}
 	return list
 }
@@ -42,29 +45,53 @@ func rlimit(resource int) string {
 	return number(r.Cur) + " (may be raised to " + number(r.Max) + ")"
 }
 
-// cgroupMemory returns the tightest memory.max from this process's group of the v2
-// hierarchy up to the root.
-func cgroupMemory() string {
+// cgroups calls use with the text of a file of this process's group of the v2
+// hierarchy, and of those above it up to the root, and reports whether there is a
+// hierarchy.
+func cgroups(file string, use func(text string)) bool {
 	b, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return "unknown"
+		return false
 	}
-	tightest := uint64(unix.RLIM_INFINITY)
 	for line := range strings.Lines(string(b)) {
 		group, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
 		for ok {
-			text, err := os.ReadFile(path.Join("/sys/fs/cgroup", group, "memory.max"))
-			if err == nil {
-				if n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil {
-					tightest = min(tightest, n)
-				}
+			if text, err := os.ReadFile(path.Join("/sys/fs/cgroup", group, file)); err == nil {
+				use(strings.TrimSpace(string(text)))
 			}
 			ok = group != "/" && group != "."
 			group = path.Dir(group)
 		}
 	}
+	return true
+}
+
+// cgroupMemory returns the tightest memory.max.
+func cgroupMemory() string {
+	tightest := uint64(unix.RLIM_INFINITY)
+	if !cgroups("memory.max", func(text string) {
+		if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+			tightest = min(tightest, n)
+		}
+	}) {
+		return "unknown"
+	}
 	if tightest == unix.RLIM_INFINITY {
 		return "unlimited"
 	}
 	return strconv.FormatUint(tightest, 10)
+}
+
+// cgroupCPU returns the tightest cpu.max, as the kernel writes it: quota and period.
+func cgroupCPU() string {
+	text, least := "unlimited", math.Inf(1)
+	if !cgroups("cpu.max", func(s string) {
+		var quota, period float64
+		if n, _ := fmt.Sscan(s, &quota, &period); n == 2 && period > 0 && quota/period < least {
+			text, least = s, quota/period
+		}
+	}) {
+		return "unknown"
+	}
+	return text
 }
