@@ -1,6 +1,7 @@
-// Package judge draws conclusions from runs of a load generator: [Search] finds the
-// highest rate that meets a target of latency. The unit is one run: its thousands of
-// messages share a machine, a moment and a queue and say little about the next run.
+// Package judge draws conclusions from runs of a load generator: the highest rate that
+// meets a target of latency ([Search]), where a curve bends ([Knee]), and whether two
+// configurations differ ([Compare]). The unit of all of them is one run: its thousands
+// of messages share a machine, a moment and a queue and say little about the next run.
 //
 //	           rate                    outcomes
 //	Search ───────────> Trial: one run ───────────> Result: rate, interval
