@@ -75,6 +75,12 @@ type Report struct {
 	AllocsPerMessage float64 `json:"allocs_per_message"`
 	// Verdict says whether the figures are those of the server.
 	Verdict Verdict `json:"verdict"`
+
+	// Series are the intervals, if the Config asked for any.
+	Series []Point `json:"series,omitempty"`
+	// Histograms are those that Latency and the like sum up, by the names that
+	// Interval.Histograms has.
+	Histograms map[string]*Hist `json:"histograms"`
 }
 
 // ClassReport is the share of a Report that one Class has.
@@ -101,18 +107,11 @@ func (r *run) report() *Report {
 		Env: ReadEnv(r.top),
 	}
 	var sum tally
-	latency, actual, lateness := NewHist(), NewHist(), NewHist()
-	merge := func(to, from *Hist) {
-		if err := to.Merge(from); err != nil {
-			panic(err) // all of one range
-		}
-	}
+	total := r.figures.total
+	latency := NewHist()
 	for i, c := range w.Service.Classes() {
-		class := NewHist()
-		for _, g := range r.threads {
-			merge(class, g.latency[i])
-		}
-		merge(latency, class)
+		class := total.latency[i]
+		mergeHist(latency, class)
 		if !w.Service.None() {
 			rep.Classes = append(rep.Classes, ClassReport{
 				Name: c.Name, ServiceMicros: float64(c.Time) / 1e3, Share: c.Share,
@@ -125,10 +124,6 @@ func (r *run) report() *Report {
 		sum.add(&g.result)
 		rep.MessagesTotal += g.total
 		measured = max(measured, g.until-g.from)
-		if w.Open() {
-			merge(actual, g.actual)
-			merge(lateness, g.lateness)
-		}
 	}
 	rep.Messages, rep.Seconds = sum.messages, measured.Seconds()
 	if measured > 0 {
@@ -140,7 +135,7 @@ func (r *run) report() *Report {
 	rep.Duplicate, rep.Broken = sum.duplicate, sum.broken
 	rep.Latency, rep.OutOfRange = latency.Quantiles(), latency.Over()
 	if w.Open() {
-		a, l := actual.Quantiles(), lateness.Quantiles()
+		a, l := total.actual.Quantiles(), total.lateness.Quantiles()
 		rep.LatencyActual, rep.Lateness = &a, &l
 	}
 
@@ -155,6 +150,13 @@ func (r *run) report() *Report {
 		s := loopReport(r.server.Loops(), before.server, after.server, n)
 		rep.Server = &s
 		rep.Policy, rep.Workers = r.Config.Server.Dispatch.String(), r.Config.Server.Workers
+	}
+	rep.Series = r.figures.series
+	rep.Histograms = make(map[string]*Hist)
+	whole := Interval{Latency: latency, Actual: total.actual, Lateness: total.lateness, Names: r.figures.names}
+	whole.Classes = total.latency[:len(whole.Names)]
+	for _, h := range whole.Histograms() {
+		rep.Histograms[h.Name] = h.Hist
 	}
 	rep.AllocsPerMessage = float64(after.mallocs-before.mallocs) / float64(max(n, 1))
 	if rep.Generator.Backend == uringName || rep.Server != nil && rep.Server.Backend == uringName {

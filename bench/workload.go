@@ -159,6 +159,12 @@ func (s Sizes) MarshalJSON() ([]byte, error) {
 	return json.Marshal(s.String())
 }
 
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *Sizes) UnmarshalJSON(b []byte) (err error) {
+	*s, err = ParseSizes(strings.Trim(string(b), `"`))
+	return err
+}
+
 // ParseBytes reads a number of bytes: digits, optionally followed by KiB, MiB or
 // GiB.
 func ParseBytes(s string) (int, error) {

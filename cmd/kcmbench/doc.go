@@ -100,6 +100,18 @@
 //	allocs_per_message           heap allocations of the process while measuring
 //	verdict                      {valid, reasons}: whether the figures are the server's
 //
+//	series                       [{unix_ms, from_seconds, to_seconds, messages,
+//	                             messages_per_second, latency_us, latency_actual_us,
+//	                             lateness_us, in_flight, errors}], the intervals
+//	histograms                   {NAME: {count, over, max_ns, sum_ns, v2}}; NAME is latency,
+//	                             actual, lateness or class:CLASS, v2 the histogram in
+//	                             HdrHistogram's compressed form V2, in base64
+//
+// A line of run -series is an element of series; run -hdr writes an interval log of
+// HdrHistogram in nanoseconds, where latency has no tag and other histograms their name;
+// run -hgrm percentiles in microseconds. An interval has the replies that came in it, to
+// messages of the measured time. The last one has those that came after the end too.
+//
 // The record of run is CSV: intended_ns, from the start of the run; service_ns; class,
 // its name; conn, from 0; latency_ns, from the intended time.
 //
