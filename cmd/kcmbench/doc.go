@@ -4,6 +4,7 @@
 //	kcmbench run [flags]     send, check and time messages; the default
 //	kcmbench serve [flags]   run the echo server alone
 //	kcmbench slo [flags]     look for the highest rate that meets a target of latency
+//	kcmbench sweep [flags]   do a run for each value of a flag
 //	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 //	kcmbench probe [-json]   say what this machine offers
 //
@@ -52,6 +53,11 @@
 // the interval. Package judge has the method.
 //
 //	kcmbench slo -p99 500us -p99.9 2ms -arrival poisson -json slo.json
+//
+// Sweep does a run for each value of a flag, or each combination of the values of several,
+// and marks where the curve bends (Kneedle).
+//
+//	kcmbench sweep -over policy=idle,fifo -over rate=5000,10000,20000 -workers 4 -order=false
 //
 // # Output
 //
@@ -136,6 +142,17 @@
 //	ideal                        {workers, rate, low, high}; with -service
 //	rates                        [{rate, held, trials}]
 //	trials                       [{rate, finding, why, figures}]; figures is run's object
+//
+// The JSON of sweep, written with sweep -json FILE, is one object:
+//
+//	schema                       1
+//	over                         [{flag, values}], as given; the last changes fastest
+//	rows                         [{flags, report, failure, ideal_workers, ideal_us}], a row
+//	                             per run; report is run's object; ideal_us has the
+//	                             percentiles of an ideal queue, open loop with -service
+//	knees                        [{flags, along, of, at}]: at that value of the flag along
+//	                             the key of bends most, the other flags being the same
+//	failure                      in words; absent if there was none
 //
 // # Exit status
 //

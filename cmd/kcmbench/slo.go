@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -132,9 +130,9 @@ func runSLO(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if err != nil {
 		rep.Failure = err.Error()
 	}
-	if ctx.Err() == nil && !c.Service.None() {
+	if len(res.Trials) > 0 && !c.Service.None() {
 		if *workers == 0 {
-			*workers = workersOf(res)
+			*workers = workersOf(res.Trials[0].Figures.(*bench.Report))
 		}
 		rep.Ideal = idealSLO(ctx, c.Workload, limits, *workers)
 	}
@@ -189,17 +187,6 @@ func sloTrial(c bench.Config, limits []bound, say io.Writer) judge.Trial {
 		fmt.Fprintf(say, "trial %d: %.0f/s %s %s\n", n+1, rate, o.Finding, o.Why)
 		return o, nil
 	}
-}
-
-// workersOf returns how many messages the server in this process works on at a time, 1
-// if that is unknown.
-func workersOf(res *judge.Result) int {
-	for _, t := range res.Trials {
-		if rep, ok := t.Figures.(*bench.Report); ok && rep.Server != nil {
-			return max(1, rep.Workers, rep.Server.Loops)
-		}
-	}
-	return 1
 }
 
 // idealSample is how many messages each trial of an ideal queue has at most.
@@ -287,34 +274,4 @@ func (r *sloReport) figures(rate float64, name string) (all []float64) {
 		}
 	}
 	return all
-}
-
-// median returns the middle of x, the upper one of two; 0 of none.
-func median(x []float64) float64 {
-	if len(x) == 0 {
-		return 0
-	}
-	return slices.Sorted(slices.Values(x))[len(x)/2]
-}
-
-// write writes a report as text and, if a file is named, as JSON. It returns err, or
-// else why it could not.
-func write(err error, stdout io.Writer, file string, v any, text func(io.Writer) error) error {
-	if e := text(stdout); err == nil {
-		err = e
-	}
-	if file != "" {
-		if e := writeJSON(file, v); err == nil && e != nil {
-			err = fmt.Errorf("-json: %w", e)
-		}
-	}
-	return err
-}
-
-func writeJSON(file string, v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, append(b, '\n'), 0o644)
 }

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,3 +87,45 @@ func once(ctx context.Context, c bench.Config) (*bench.Report, error) {
 }
 
 var errInterrupted = errors.New("interrupted")
+
+// workersOf returns how many messages the server of a run worked on at a time: 1 if that
+// is unknown.
+func workersOf(rep *bench.Report) int {
+	if rep.Server == nil {
+		return 1
+	}
+	if rep.Workers > 0 {
+		return rep.Workers
+	}
+	return rep.Server.Loops
+}
+
+// median returns the middle of x, the upper one of two; 0 of none.
+func median(x []float64) float64 {
+	if len(x) == 0 {
+		return 0
+	}
+	return slices.Sorted(slices.Values(x))[len(x)/2]
+}
+
+// write writes a report as text and, if a file is named, as JSON. It returns err, or
+// else why it could not.
+func write(err error, stdout io.Writer, file string, v any, text func(io.Writer) error) error {
+	if e := text(stdout); err == nil {
+		err = e
+	}
+	if file != "" {
+		if e := writeJSON(file, v); err == nil && e != nil {
+			err = fmt.Errorf("-json: %w", e)
+		}
+	}
+	return err
+}
+
+func writeJSON(file string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(b, '\n'), 0o644)
+}
