@@ -5,6 +5,7 @@
 //	kcmbench serve [flags]   run the echo server alone
 //	kcmbench slo [flags]     look for the highest rate that meets a target of latency
 //	kcmbench sweep [flags]   do a run for each value of a flag
+//	kcmbench compare A B     say whether two sides differ, from many runs of each
 //	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 //	kcmbench probe [-json]   say what this machine offers
 //
@@ -58,6 +59,15 @@
 // and marks where the curve bends (Kneedle).
 //
 //	kcmbench sweep -over policy=idle,fifo -over rate=5000,10000,20000 -workers 4 -order=false
+//
+// # Comparison
+//
+// Compare says of percentiles, throughput and CPU time whether two sides differ, from ten
+// runs or more of each: reports in files, or runs that it does now, in pairs that take
+// turns in being first.
+//
+//	kcmbench compare A.json B.json
+//	kcmbench compare -pairs 20 -a "-policy idle" -b "-policy fifo" -workers 4 -rate 20000
 //
 // # Output
 //
@@ -152,6 +162,16 @@
 //	                             percentiles of an ideal queue, open loop with -service
 //	knees                        [{flags, along, of, at}]: at that value of the flag along
 //	                             the key of bends most, the other flags being the same
+//	failure                      in words; absent if there was none
+//
+// The JSON of compare, written with compare -json FILE, is one object:
+//
+//	schema                       1
+//	paired, alpha                whether runs are in pairs; 1 less the confidence
+//	a, b                         {flags or files, runs}; runs are run's objects
+//	differ                       what the sides are unequal in
+//	differences                  [{figure, runs_a, runs_b, a, b, ratio, low, high,
+//	                             p_mann_whitney, p_signed_rank, p_holm, shown}]
 //	failure                      in words; absent if there was none
 //
 // # Exit status
