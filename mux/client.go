@@ -253,7 +253,10 @@ func (cl *Client) begin(ctx context.Context, s *callSlot, c *Call, msg *sgmsg.Me
 	default:
 		err = cl.opt.IDs.Request.Set(&c.Request, socket.memory(), cl.number(r))
 	}
-	if err == nil && c.Resend {
+	if err == nil && c.Resend { // to be kept for as long as the reply takes, so in no receive buffer
+		for _, l := range cl.mux.loops {
+			_ = l.Unpin(&c.Request) // without memory it stays where it is
+		}
 		err = c.Request.Clone(&s.kept, 0, c.Request.Len())
 	}
 	if err != nil {
