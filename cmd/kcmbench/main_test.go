@@ -85,7 +85,7 @@ func TestUsage(t *testing.T) {
 		{"-duration 0", "-duration 0s: want"},
 		{"-duration 5", "-duration"},
 		{"-warmup -1s", "-warmup -1s: want"},
-		{"-frame json", `"json" for flag -frame: want len32`},
+		{"-frame json", `"json" for flag -frame: want lenBITS`},
 		{"-backend kqueue", `-backend: back end "kqueue": want auto, uring or epoll`},
 		{"-threads 0", "-threads 0: want at least 1"},
 		{"-threads 3 -conns 2", "-threads 3: want 1 to the number of connections, 2"},

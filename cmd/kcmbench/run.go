@@ -49,13 +49,18 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	f.IntVar(&c.Threads, "threads", 1, "loops of the generator")
 	backendFlag(f, &c.Backend)
 	pinFlag(f, &c.Pin)
-	frameFlag(f)
+	frameFlag(f, &c.Frame)
+	var classes []string
+	classFlag(f, &classes)
 	f.StringVar(&file, "json", "", "write the report to `file` as JSON too")
 	f.StringVar(&record, "record", "", "write what became of each measured message to `file` as CSV")
 	f.DurationVar(&c.MaxLateness, "max-lateness", bench.DefaultMaxLateness, "open loop: how late the generator may send 1 message of 100")
 	verdict := f.Bool("verdict", true, "fail if the generator and not the server was the limit; false: say so in the report alone")
 	defineServer(f, &c.Server, "127.0.0.1:0")
 	if err := parse(f, args, stdout, aboutRun); err != nil {
+		return err
+	}
+	if err := finishClasses(classes, &c.Workload); err != nil {
 		return err
 	}
 	c.Unordered = !*order
