@@ -36,7 +36,7 @@ func ParseFrame(text string) (Frame, error) {
 	f := Frame{}
 	digits, f.Little = strings.CutSuffix(digits, "le")
 	bits, err := strconv.Atoi(digits)
-	if !ok || err != nil || bits%8 != 0 {
+	if !ok || err != nil || bits < 8 || bits%8 != 0 {
 		return Frame{}, bad
 	}
 	f.Width = bits / 8

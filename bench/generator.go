@@ -53,10 +53,17 @@ type generator struct {
 	live      atomic.Int64
 	result    tally
 	waiting   int       // open loop: messages that are due and not sent
-	latency   []*Hist   // from the intended time, by class
 	recorder  *recorder // nil unless each message is to be recorded
-	actual    *Hist     // from the time of sending; open loop only
-	lateness  *Hist     // time of sending minus intended time; open loop only
+
+	// What times are recorded in, see span. every is 0 if there are no intervals.
+	current  *span
+	every    time.Duration
+	boundary time.Duration // loop time when the current span is to end
+	spare    chan *span
+	filled   chan<- *span
+	told     int64 // errors that spans have
+
+	liveInFlight, liveErrors atomic.Int64
 
 	maxLateness time.Duration
 	blame       own
@@ -99,15 +106,12 @@ func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu in
 		done:     done,
 		contents: newContents(w),
 	}
-	for range g.contents.classes {
-		g.latency = append(g.latency, NewHist())
-	}
+	g.current = newSpan(w, g)
 	if !w.Churn.none() {
 		g.connects = NewHist()
 	}
 	if w.Open() {
 		g.schedule = NewSchedule(w, number, threads)
-		g.actual, g.lateness = NewHist(), NewHist()
 	}
 	g.touched = make([]*conn, 0, len(g.conns))
 	var inFlight int
@@ -180,6 +184,7 @@ func (g *generator) start(at time.Time) error {
 		g.from = g.zero + g.w.Warmup
 		g.end = g.from + g.w.Duration
 		g.until = g.end
+		g.boundary = g.firstBoundary()
 		g.loop.EachTurn(g.turn)
 		if g.schedule != nil || !g.w.Think.None() {
 			preciseTimers()
@@ -234,9 +239,10 @@ func (g *generator) measure(c *conn, seq uint64, t times, size int) {
 	g.result.messages++
 	g.result.bytes += int64(size)
 	latency := c.seen - t.intended
-	g.latency[g.contents.class(c.base+seq)].Record(int64(latency))
+	s := g.current
+	s.latency[g.contents.class(c.base+seq)].Record(int64(latency))
 	if g.schedule != nil {
-		g.actual.Record(int64(c.seen - t.actual))
+		s.actual.Record(int64(c.seen - t.actual))
 	}
 	if g.recorder != nil {
 		g.recorder.add(record{intended: t.intended - g.zero, latency: latency, number: c.base + seq})
@@ -317,6 +323,9 @@ func (g *generator) turn() (again bool) {
 		return false
 	}
 	now := g.loop.Now()
+	if g.every > 0 && now >= g.boundary {
+		g.handOver(now)
+	}
 	switch {
 	case now < g.zero:
 		g.loop.Alarm(g.zero)
@@ -324,10 +333,10 @@ func (g *generator) turn() (again bool) {
 	case g.schedule != nil:
 		g.due(now)
 	case now < g.end:
-		g.loop.Alarm(g.wake(now))
+		g.wake(g.rouse(now))
 	default:
 		g.exhausted = true
-		g.loop.Alarm(0)
+		g.wake(0)
 	}
 	for _, c := range g.touched {
 		c.touched = false
@@ -340,6 +349,8 @@ func (g *generator) turn() (again bool) {
 	}
 	g.touched = g.touched[:0]
 	g.live.Store(g.total)
+	g.liveInFlight.Store(int64(g.inFlight))
+	g.liveErrors.Store(g.result.errors())
 	if g.recorder != nil {
 		g.recorder.ahead()
 	}
@@ -356,17 +367,17 @@ func (g *generator) due(now time.Duration) {
 		at := g.zero + time.Duration(s.At)
 		if at >= g.end {
 			g.exhausted = true
-			g.loop.Alarm(0)
+			g.wake(0)
 			return
 		}
 		if at > now {
-			g.loop.Alarm(at)
+			g.wake(at)
 			return
 		}
 		c := &g.conns[s.Conn]
 		if c.room(g.window) <= 0 {
 			g.blocked = true
-			g.loop.Alarm(0) // a reply of c will go on
+			g.wake(0) // a reply of c will go on
 			return
 		}
 		if g.blocked {
@@ -387,7 +398,7 @@ func (g *generator) late(c *conn, at, now time.Duration) {
 	if at < g.from {
 		return
 	}
-	g.lateness.Record(int64(now - at))
+	g.current.lateness.Record(int64(now - at))
 	g.blame.sent++
 	if now-at > g.maxLateness && at > max(g.freed, c.stood) {
 		g.blame.late++
@@ -532,6 +543,8 @@ func (g *generator) finish(failure error) {
 			g.blame.unsent += g.result.unsent - int64(g.waiting)
 		}
 	}
+	g.inFlight = 0
+	g.endSpan(g.loop.Now())
 	g.done <- g
 }
 

@@ -65,13 +65,14 @@ type kinds struct {
 	upTo    []float64 // of each kind: percent of the messages that are of it or one before
 	classes []Class
 	mixed   bool // the classes are the kinds, and not those of the one Service
+	worked  bool // messages carry work
 }
 
 // kindSalt makes kinds independent of what else the seed determines.
 const kindSalt = 0x6b696e64
 
 func newKinds(w *Workload) kinds {
-	k := kinds{seed: w.Seed, list: w.Kinds, mixed: len(w.Kinds) > 0}
+	k := kinds{seed: w.Seed, list: w.Kinds, mixed: len(w.Kinds) > 0, worked: w.works()}
 	if !k.mixed {
 		k.list = []Kind{{Percent: 100, Size: w.Size, Service: w.Service}}
 		k.classes = w.Service.Classes()
@@ -125,6 +126,9 @@ func (k *kinds) class(number uint64) int {
 	_, class := k.list[0].Service.draw(k.seed, number)
 	return class
 }
+
+// named reports whether the classes are told of.
+func (k *kinds) named() bool { return k.mixed || k.worked }
 
 // sizeOf returns the sizes of the messages of a class.
 func (k *kinds) sizeOf(class int) Sizes {

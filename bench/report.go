@@ -88,6 +88,12 @@ type Report struct {
 
 	// Verdict says whether the figures are those of the server.
 	Verdict Verdict `json:"verdict"`
+
+	// Series are the intervals, if the Config asked for any.
+	Series []Point `json:"series,omitempty"`
+	// Histograms are those that Latency and the like sum up, by the names that
+	// Interval.Histograms has.
+	Histograms map[string]*Hist `json:"histograms"`
 }
 
 // ClassReport is the share of a Report that one Class has.
@@ -111,20 +117,13 @@ func (r *run) report() *Report {
 		Env: ReadEnv(r.top),
 	}
 	var sum tally
-	latency, actual, lateness := NewHist(), NewHist(), NewHist()
-	merge := func(to, from *Hist) {
-		if err := to.Merge(from); err != nil {
-			panic(err) // all of one range
-		}
-	}
+	total := r.figures.total
+	latency, connects := NewHist(), NewHist()
 	kinds := newKinds(w)
 	for i, c := range kinds.classes {
-		class := NewHist()
-		for _, g := range r.threads {
-			merge(class, g.latency[i])
-		}
-		merge(latency, class)
-		if w.works() || kinds.mixed {
+		class := total.latency[i]
+		mergeHist(latency, class)
+		if kinds.named() {
 			rep.Classes = append(rep.Classes, ClassReport{
 				Name: c.Name, ServiceMicros: float64(c.Time) / 1e3, Share: c.Share,
 				Messages: class.Count(), Latency: class.Quantiles(), Size: kinds.sizeOf(i),
@@ -132,18 +131,13 @@ func (r *run) report() *Report {
 		}
 	}
 	rep.describe(w)
-	connects := NewHist()
 	var measured time.Duration
 	for _, g := range r.threads {
 		sum.add(&g.result)
 		rep.MessagesTotal += g.total
 		measured = max(measured, g.until-g.from)
-		if w.Open() {
-			merge(actual, g.actual)
-			merge(lateness, g.lateness)
-		}
 		if g.connects != nil {
-			merge(connects, g.connects)
+			mergeHist(connects, g.connects)
 		}
 	}
 	rep.Messages, rep.Seconds = sum.messages, measured.Seconds()
@@ -156,7 +150,7 @@ func (r *run) report() *Report {
 	rep.Duplicate, rep.Broken = sum.duplicate, sum.broken
 	rep.Latency, rep.OutOfRange = latency.Quantiles(), latency.Over()
 	if w.Open() {
-		a, l := actual.Quantiles(), lateness.Quantiles()
+		a, l := total.actual.Quantiles(), total.lateness.Quantiles()
 		rep.LatencyActual, rep.Lateness = &a, &l
 	}
 	if !w.Churn.none() {
@@ -175,6 +169,13 @@ func (r *run) report() *Report {
 		s := loopReport(r.server.Loops(), before.server, after.server, n)
 		rep.Server = &s
 		rep.Policy, rep.Workers = r.Config.Server.Dispatch.String(), r.Config.Server.Workers
+	}
+	rep.Series = r.figures.series
+	rep.Histograms = make(map[string]*Hist)
+	whole := Interval{Latency: latency, Actual: total.actual, Lateness: total.lateness, Names: r.figures.names}
+	whole.Classes = total.latency[:len(whole.Names)]
+	for _, h := range whole.Histograms() {
+		rep.Histograms[h.Name] = h.Hist
 	}
 	rep.AllocsPerMessage = float64(after.mallocs-before.mallocs) / float64(max(n, 1))
 	if rep.Generator.Backend == uringName || rep.Server != nil && rep.Server.Backend == uringName {

@@ -507,7 +507,7 @@ func TestReportJSON(t *testing.T) {
 	has(got, "report", `schema messages messages_total seconds messages_per_second mb_per_second errors lost
 		unsent corrupt duplicate broken failure latency_us latency_actual_us lateness_us out_of_range conns depth
 		size rate arrival seed warmup_seconds frame target env server generator allocs_per_message
-		classes service service_mode order policy workers verdict`)
+		classes service service_mode order policy workers verdict batch reconnects`)
 	class := got["classes"].([]any)[0].(map[string]any)
 	has(class, "class", "name service_us share messages latency_us")
 	has(class["latency_us"].(map[string]any), "class", "p50 p90 p99 p99_9 p99_99 max mean")

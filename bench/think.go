@@ -54,9 +54,9 @@ func (g *generator) think(c *conn, seq uint64) {
 	g.thinkers.push(thinker{c.seen + d, c})
 }
 
-// wake has the messages sent whose time has come, and returns when the next turn is
+// rouse has the messages sent whose time has come, and returns when the next turn is
 // needed.
-func (g *generator) wake(now time.Duration) time.Duration {
+func (g *generator) rouse(now time.Duration) time.Duration {
 	for len(g.thinkers.list) > 0 {
 		if next := g.thinkers.list[0].at; next > now {
 			return min(next, g.end)

@@ -40,7 +40,7 @@ type contents struct {
 // newContents leaves the pattern to the caller.
 func newContents(w *Workload) contents {
 	c := contents{kinds: newKinds(w), header: newHeader(w.Frame), mode: w.Mode}
-	if w.works() {
+	if c.worked {
 		c.work = workBytes
 	}
 	return c

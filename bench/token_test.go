@@ -12,7 +12,7 @@ import (
 func build(t *testing.T, al sgmsg.Allocator, c *contents, number uint64, chunk int, spoil func([]byte)) *sgmsg.Message {
 	t.Helper()
 	size := c.size(number)
-	b := make([]byte, lengthBytes+size)
+	b := make([]byte, c.header.len+size)
 	c.put(b, number, size)
 	if spoil != nil {
 		spoil(b)

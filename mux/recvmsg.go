@@ -87,7 +87,13 @@ func (s *Socket) takeTurn(ctx context.Context, f Flags) error {
 	default:
 	}
 	if f&DontWait != 0 {
-		return syscall.EAGAIN
+		s.refused.Store(true)
+		select {
+		case s.turn <- struct{}{}:
+			return nil
+		default: // passTurn sees that there was somebody
+			return syscall.EAGAIN
+		}
 	}
 	if s.mux.onThread() {
 		return fmt.Errorf("recvmsg: %w", ErrDeadlock)
@@ -106,6 +112,12 @@ func (s *Socket) passTurn() {
 	<-s.turn
 	if kept && s.gone() {
 		s.forfeit()
+	}
+	if s.refused.Load() && s.refused.Swap(false) {
+		st := s.mux.steer
+		st.lock()
+		s.token()
+		st.unlock()
 	}
 }
 

@@ -51,7 +51,7 @@ func (m *Mux) finish(ctx context.Context) error {
 const workPoll = time.Millisecond
 
 // finishWork lets connections deliver nothing more, and waits until the workers have handled
-// what they were passed.
+// what they were passed. Connections that sockets do not send on end with their own work.
 func (m *Mux) finishWork(ctx context.Context) error {
 	tick := time.NewTicker(workPoll)
 	defer tick.Stop()
@@ -60,7 +60,11 @@ func (m *Mux) finishWork(ctx context.Context) error {
 		for _, sh := range m.shards {
 			sh.ask(func() {
 				for _, p := range sh.psocks {
-					if !p.leaving {
+					switch {
+					case p.leaving:
+					case p.sending == nil:
+						p.leave(nil, true)
+					default: // workers may send on it
 						p.parser.Stop()
 					}
 					owed += p.owed.Load()

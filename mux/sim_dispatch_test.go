@@ -25,6 +25,8 @@ import (
 // most so many of a connection at a time and, if that is one, in order; each reply
 // arrives once, unchanged and in the order promised, or its loss shows; no message
 // waits while a reader does (KC-3); and everything comes back.
+//
+// Proves I5, I7: steer's invariants are looked at all the time.
 func TestSimulatorDispatchesEachMessageOnce(t *testing.T) {
 	o := ringtest.Storm()
 	o.Swarm = true

@@ -300,7 +300,8 @@ func (w *sendWorld) check() {
 
 // Sockets whose messages leave over connections that die at any moment: a message is taken
 // whole by one connection at most, those of a socket in order, and none is lost as long as
-// its socket is open. Proves I1, I2, I3, I4, I8, I16, I17.
+// its socket is open. Proves I1, I2, I3, I4, I7, I8, I16,
+// I17.
 func TestSimulatorSendsEachMessageOnce(t *testing.T) {
 	o := ringtest.Storm()
 	o.Swarm = true

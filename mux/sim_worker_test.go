@@ -21,6 +21,7 @@ type simWorker struct {
 	rd   *Reader
 
 	asleep  bool
+	polling bool // waits for a token
 	lagging bool // woken, and not yet running
 	ended   bool // there are no sockets any more
 
@@ -39,6 +40,7 @@ const (
 	recvKind                     // Recv, one message after the other
 	manyKind                     // Recv, and several messages in its hands
 	partKind                     // RecvMsg, in parts of any size
+	pollKind                     // TryRecv, after a token
 	workerKinds
 )
 
@@ -96,6 +98,8 @@ func (k *simWorker) step() bool {
 		return k.next()
 	case partKind:
 		return k.part()
+	case pollKind:
+		return k.poll()
 	}
 	return k.recv()
 }
@@ -141,7 +145,7 @@ func (k *simWorker) closed() bool {
 			k.w.fatalf("closing a reader: %v", err)
 		}
 	}
-	k.rd = nil
+	k.rd, k.polling = nil, false
 	if k.sock.closed {
 		k.sock = nil
 	} else {
@@ -219,6 +223,13 @@ func (k *simWorker) recv() bool {
 		}
 		return k.closed()
 	}
+	k.handle(r)
+	return true
+}
+
+// handle does what is to be done with a message of Recv, now or in a while.
+func (k *simWorker) handle(r *Received) {
+	w := k.w
 	f, n := w.begin(r)
 	k.hands = append(k.hands, r)
 	done := func() {
@@ -230,6 +241,30 @@ func (k *simWorker) recv() bool {
 		w.after(d, done)
 	} else {
 		done()
+	}
+}
+
+// poll goes on with TryRecv.
+func (k *simWorker) poll() bool {
+	if k.polling {
+		select {
+		case <-k.sock.Readable():
+			k.polling = false
+		default:
+			return false
+		}
+	}
+	r, ok := k.sock.TryRecv()
+	switch {
+	case ok:
+		k.handle(r)
+	case k.sock.closed || k.w.st.closed:
+		if len(k.hands) > 0 {
+			return false // they are done first
+		}
+		return k.closed()
+	default:
+		k.polling = true
 	}
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 )
 
 // Socket is where messages that are passed to the workers are received: the message
@@ -13,7 +14,8 @@ import (
 // There are three ways to receive. Recv gives one owned message at a time, for whoever
 // keeps it or answers from elsewhere. A [Reader] takes messages in batches, which
 // costs a fraction of it; [Mux.Workers] runs readers. RecvMsg copies messages, or parts of
-// them, as the kernel does, and does not say where they came from.
+// them, as the kernel does, and does not say where they came from. Who waits for other
+// things besides looks at Readable.
 //
 // Methods are safe for concurrent use.
 type Socket struct {
@@ -30,13 +32,18 @@ type Socket struct {
 	part  *Received // the message that is being read or was peeked at
 	begun bool      // bytes of it were read
 
+	refused atomic.Bool // somebody who does not wait was sent away because of the turn
+
 	// Under steer.mu.
 	own      queue // FIFO; Idle has one queue for all sockets
 	state    socketState
 	next     *Socket // in waiters
 	closed   bool
 	disabled bool
-	dormant  *Reader // waiting while the socket is disabled
+	dormant  *Reader       // waiting while the socket is disabled
+	readable chan struct{} // Readable's, or nil
+	armed    bool          // it is owed a token
+	watch    *Socket       // in the queue's watchers
 	pool     *Received
 	idle     *Reader // of Recv, not in use
 }
@@ -132,6 +139,7 @@ func (s *Socket) Close() error {
 			break
 		}
 	}
+	st.disarm(s)
 	gone := s.queue().expel(s)
 	for rd := s.dormant; rd != nil; rd = s.dormant {
 		s.dormant = rd.next
@@ -230,6 +238,7 @@ func (s *Socket) receive(rd *Reader) (*Received, error) {
 		return nil, ErrClosed
 	}
 	if s.disabled {
+		st.arm(s)
 		return nil, errEmpty
 	}
 	now := st.clock()
@@ -242,6 +251,7 @@ func (s *Socket) receive(rd *Reader) (*Received, error) {
 	}
 	if !joined {
 		if b = st.first(q); b == nil {
+			st.arm(s)
 			return nil, errEmpty
 		}
 		i, _ = b.claim()

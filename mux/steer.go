@@ -99,14 +99,15 @@ type steer struct {
 // queue is a bounded FIFO of bursts with the readers that wait for them. Under
 // steer.mu, except charge.
 type queue struct {
-	ready   burstList    // by order of admission
-	resumed burstList    // by when they got their slot: of flows that had none
-	active  []*burst     // being read, with messages left that others may claim
-	idle    *Reader      // waiting, the last one first: its caches are warm
-	idlers  int          // their number
-	coming  int          // readers that were woken and have not looked yet
-	charge  atomic.Int64 // of bursts that no reader has taken
-	codel   codel
+	ready    burstList    // by order of admission
+	resumed  burstList    // by when they got their slot: of flows that had none
+	active   []*burst     // being read, with messages left that others may claim
+	idle     *Reader      // waiting, the last one first: its caches are warm
+	idlers   int          // their number
+	coming   int          // readers that were woken and have not looked yet
+	watchers *Socket      // whose channel is armed
+	charge   atomic.Int64 // of bursts that no reader has taken
+	codel    codel
 }
 
 func newSteer(m *Mux) *steer {
@@ -239,6 +240,9 @@ func (st *steer) number(b *burst) {
 // rouse takes as many readers off the idle list as there are messages that could
 // start.
 func (st *steer) rouse(q *queue, wake **Reader) {
+	if q.watchers != nil {
+		st.tell(q)
+	}
 	if q.idle == nil {
 		return
 	}
@@ -452,6 +456,7 @@ func (st *steer) close() {
 			readers = append(readers, rd)
 		}
 		s.dormant = nil
+		st.disarm(s)
 	}
 	for b := st.hold.pop(); b != nil; b = st.hold.pop() {
 		st.drop(b)

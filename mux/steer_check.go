@@ -146,6 +146,11 @@ func (c *steerCheck) queue(q *queue) {
 			c.wrong("a reader in the idle list is in state %d, its socket closed or disabled: %v", rd.state, rd.socket.shut())
 		}
 	}
+	for s := q.watchers; s != nil; s = s.watch {
+		if !s.armed || s.closed || s.queue() != q || !s.disabled && startable > 0 {
+			c.wrong("a socket is watching, armed: %v, closed: %v, while %d bursts could be started", s.armed, s.closed, startable)
+		}
+	}
 	if q.idlers != idlers {
 		c.wrong("%d readers are idle, counted as %d", idlers, q.idlers)
 	}

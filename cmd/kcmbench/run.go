@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"time"
 
 	"github.com/kcm-go/kcm/bench"
 )
@@ -24,6 +23,10 @@ bytes of its payload: microseconds, 4 bytes big endian, then 0 to spin or 1 to s
 The server in this process does so; another one must know (kcmbench serve -work
 message).
 
+-series, -hdr and the series of the JSON have the measured time in intervals: the replies
+that came in each, warm-up left out. Their files are whole at any moment, also if the run
+is interrupted. kcmbench report makes pages of the JSON, kcmbench merge sums up several.
+
 -record writes a line for each measured message that was answered, after a line of
 names: intended_ns,service_ns,class,conn,latency_ns. kcmbench ideal -trace reads it.
 
@@ -32,16 +35,20 @@ The keys of the JSON that -json writes:
   mb_per_second, errors, lost, unsent, corrupt, duplicate, broken, failure,
   latency_us {p50, p90, p99, p99_9, p99_99, max, mean}, and in an open loop
   latency_actual_us (from sending) and lateness_us, out_of_range, classes with -service
-  [{name, service_us, share, messages, latency_us}], conns, depth, size, rate, arrival,
+  [{name, service_us, share, messages, latency_us, size}], conns, depth, size, rate, arrival,
   seed, warmup_seconds, service, service_mode, order, frame, target, env {...}, server
   {backend, loops, cpus, cpu_ns_per_message, ...}, policy and workers when embedded,
-  generator {...}, allocs_per_message, verdict {valid, reasons}.
+  generator {...}, allocs_per_message, kinds, profile, replay, batch, think, churn,
+  reconnects, connect_us, verdict {valid, reasons}, series [{unix_ms, from_seconds,
+  to_seconds, messages, messages_per_second, latency_us, latency_actual_us, lateness_us, in_flight,
+  errors}], histograms {latency, actual, lateness, class:NAME: {count, over, max_ns,
+  sum_ns, v2}}. docs/kcmbench-schema.json is their JSON Schema.
 
 Flags:`
 
 func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var c bench.Config
-	var file, record string
+	var out outputs
 	f := flag.NewFlagSet("run", flag.ContinueOnError)
 	f.StringVar(&c.Target, "target", "", "server to measure, `host:port or unix:/path`; empty: one in this process")
 	defineLoad(f, &c.Workload)
@@ -52,8 +59,7 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	frameFlag(f, &c.Frame)
 	var classes []string
 	classFlag(f, &classes)
-	f.StringVar(&file, "json", "", "write the report to `file` as JSON too")
-	f.StringVar(&record, "record", "", "write what became of each measured message to `file` as CSV")
+	defineOutputs(f, &out, &c.Interval)
 	f.DurationVar(&c.MaxLateness, "max-lateness", bench.DefaultMaxLateness, "open loop: how late the generator may send 1 message of 100")
 	verdict := f.Bool("verdict", true, "fail if the generator and not the server was the limit; false: say so in the report alone")
 	defineServer(f, &c.Server, "127.0.0.1:0")
@@ -64,8 +70,8 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		return err
 	}
 	c.Unordered = !*order
+	c.Record = out.record != ""
 	c.AnyVerdict = !*verdict
-	c.Record = record != ""
 	c.Server.Backend, c.Server.Pin, c.Server.Unordered = c.Backend, c.Pin, c.Unordered
 	dispatchFlags(f, &c.Server)
 	if err := checkRun(f, &c); err != nil {
@@ -73,30 +79,26 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	}
 	if isTerminal(stderr) {
 		c.Progress = func(p bench.Progress) {
-			fmt.Fprintf(stderr, "%v of %v: %d messages, %.0f/s\n",
-				p.Elapsed.Round(time.Second), p.Total, p.Messages, p.PerSecond)
+			printProgress(stderr, p)
 		}
 	}
 	enoughProcs(c.Server.Loops, c.Threads, c.Server.Workers)
+	if err := out.begin(&c); err != nil {
+		return err
+	}
 	rep, err := bench.Run(ctx, c)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = errors.New("interrupted")
 	}
 	if rep == nil {
+		_ = out.end(nil) // err says more
 		return wrongOption(err)
 	}
 	if e := rep.WriteText(stdout); err == nil {
 		err = e
 	}
-	if file != "" {
-		if e := rep.WriteJSON(file); err == nil && e != nil {
-			err = fmt.Errorf("-json: %w", e)
-		}
-	}
-	if record != "" {
-		if e := rep.Trace.WriteCSV(record); err == nil && e != nil {
-			err = fmt.Errorf("-record: %w", e)
-		}
+	if e := out.end(rep); err == nil {
+		err = e
 	}
 	return err
 }

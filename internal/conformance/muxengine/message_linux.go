@@ -82,7 +82,11 @@ func (e *Engine) send(s *socket, a *conformance.Action) string {
 		return e.within(s.sendTimeout, func(ctx context.Context) string { return send(ctx, flags) })
 	}
 	defer e.settle()
-	return send(context.Background(), flags|mux.DontWait)
+	out := send(context.Background(), flags|mux.DontWait)
+	if out == "EAGAIN" {
+		s.out = false
+	}
+	return out
 }
 
 // sendEach sends several messages with one call if it can.

@@ -2,26 +2,13 @@ package muxengine
 
 import (
 	"os"
-	"slices"
 	"testing"
 
 	"github.com/kcm-go/kcm/internal/conformance"
 	"github.com/kcm-go/kcm/ring"
 )
 
-// missing are the verbs of sockets that package mux has nothing for yet. Scripts with one
-// of them are not run.
-var missing = []string{"poll"}
-
-func uses(s *conformance.Script) string {
-	for _, st := range s.Steps {
-		if a := st.Action; a.Object == conformance.Socket && slices.Contains(missing, a.Verb) {
-			return a.Verb
-		}
-	}
-	return ""
-}
-
+// TestScripts replays every script on each back end of this machine.
 func TestScripts(t *testing.T) {
 	cases, err := conformance.Load(os.DirFS("../testdata"))
 	if err != nil {
@@ -41,9 +28,6 @@ func TestScripts(t *testing.T) {
 		for _, c := range cases {
 			t.Run(b.String()+"/"+c.Name, func(t *testing.T) {
 				t.Parallel()
-				if verb := uses(c.Script); verb != "" {
-					t.Skipf("uses %s", verb)
-				}
 				e, err := New(b)
 				if err != nil {
 					t.Fatal(err)

@@ -1,8 +1,10 @@
 package muxengine
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kcm-go/kcm/internal/conformance"
@@ -14,6 +16,8 @@ type socket struct {
 	group   *group
 	options mux.SocketOptions
 	socket  *mux.Socket
+
+	in, out bool // tokens that poll has taken
 
 	recvTimeout, sendTimeout time.Duration // 0 is none
 }
@@ -104,6 +108,8 @@ func (e *Engine) doSocket(s *socket, a *conformance.Action) string {
 		return "ok"
 	case "setsockopt", "getsockopt":
 		return s.option(a)
+	case "poll":
+		return s.poll()
 	case "close":
 		return s.close()
 	case "error":
@@ -137,6 +143,36 @@ func (s *socket) close() string {
 		s.group.sockets = slices.Delete(s.group.sockets, i, i+1)
 	}
 	return name(s.socket.Close())
+}
+
+// poll tells what the channels for readiness say. A token is good until there is nothing to
+// receive, or no room, which is what arms the channel again.
+func (s *socket) poll() string {
+	select {
+	case <-s.socket.Readable():
+		s.in = true
+	default:
+	}
+	if s.in {
+		_, _, err := s.socket.RecvMsg(context.Background(), nil, mux.Peek|mux.DontWait)
+		s.in = err == nil
+	}
+	select {
+	case <-s.socket.Writable():
+		s.out = true
+	default:
+	}
+	var set []string
+	if s.in {
+		set = append(set, "in")
+	}
+	if s.out {
+		set = append(set, "out")
+	}
+	if set == nil {
+		return "nothing"
+	}
+	return strings.Join(set, " ")
 }
 
 // clone makes another socket of the multiplexor.
