@@ -251,7 +251,9 @@ func (cl *Client) begin(ctx context.Context, s *callSlot, c *Call, msg *sgmsg.Me
 	case <-cl.closed:
 		err = fmt.Errorf("call: %w", ErrClosed)
 	default:
-		err = cl.opt.IDs.Request.Set(&c.Request, socket.memory(), cl.number(r))
+		if err = cl.whole(&c.Request); err == nil {
+			err = cl.opt.IDs.Request.Set(&c.Request, socket.memory(), cl.number(r))
+		}
 	}
 	if err == nil && c.Resend {
 		err = c.Request.Clone(&s.kept, 0, c.Request.Len())
@@ -273,6 +275,29 @@ func (cl *Client) begin(ctx context.Context, s *callSlot, c *Call, msg *sgmsg.Me
 	default:
 	}
 	return r, socket, nil
+}
+
+// whole returns an error if a request is not one message: the connection is the others' too.
+func (cl *Client) whole(m *sgmsg.Message) error {
+	o := &cl.mux.opt
+	n, err := strparser.MessageLen(o.Format, m)
+	switch {
+	case err != nil:
+		return fmt.Errorf("call: the request is no message: %w (%w)", syscall.EINVAL, err)
+	case n != m.Len():
+		return fmt.Errorf("call: the request has %d bytes, and %d by its header: %w", m.Len(), n, syscall.EINVAL)
+	case n > o.MaxMessage:
+		return fmt.Errorf("call: the request has %d bytes, more than MaxMessage: %w", n, syscall.EMSGSIZE)
+	}
+	return nil
+}
+
+// Frame makes c.Request of a copy of payload and the header that Options.Format writes;
+// what c.Request was before is released. Errors: those of [Psock.SendPayload].
+func (cl *Client) Frame(c *Call, payload []byte) error {
+	c.Request.Reset()
+	s := cl.sockets[cl.turn.Load()%uint32(len(cl.sockets))]
+	return cl.mux.frame(s.memory(), &c.Request, payload)
 }
 
 // watch has the context end the call.

@@ -240,7 +240,7 @@ func readDone(ps *strparser.Parser, err error) error {
 		p.leave(p.broken, p.broken == nil) // if the peer has finished in an orderly way: answer, then go
 	case errors.Is(err, syscall.ENOMEM) && !ps.Stopped():
 		// Private memory is used up. The parser would ask again in the next turn.
-		p.shard.loop.StartTimer(&p.retry, memoryRetry, p)
+		p.shard.loop.StartTimer(&p.retry, memoryRetry, (*upper)(p))
 		return nil
 	}
 	return err
@@ -250,7 +250,7 @@ func readDone(ps *strparser.Parser, err error) error {
 const memoryRetry = time.Millisecond
 
 // Expire implements ring.Expirer for the retry.
-func (p *Psock) Expire(*ring.Timer) { p.parser.CheckRcv() }
+func (u *upper) Expire(*ring.Timer) { u.parser.CheckRcv() }
 
 // hold stops receiving; unhold takes one hold back. Loop's thread.
 func (p *Psock) hold() {

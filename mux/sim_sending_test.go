@@ -301,6 +301,9 @@ func TestFinishedPeerGetsNoMore(t *testing.T) {
 	if err := w.psock[0].Err(); err != nil {
 		t.Errorf("its error is %v", err)
 	}
+	if st := w.m.Stats(); st.TxAborts != 0 || st.TxRetries != 0 {
+		t.Errorf("%d connections aborted, %d messages begun again", st.TxAborts, st.TxRetries)
+	}
 }
 
 // Proves E22, E23: taking a connection away inside a message makes it begin again; closing
@@ -375,5 +378,5 @@ func TestSocketsDoNotSendToGuests(t *testing.T) {
 	if n, _ := peer.Read(make([]byte, 1)); n > 0 {
 		t.Error("a guest was sent a socket's message")
 	}
-	w.is("[0 unsent 1 TxWait] (0 tx 0)")
+	w.is("[0 unsent 1 TxWait] (0 tx 0 TxStop)")
 }

@@ -109,7 +109,7 @@ func (p *Psock) row() *psockRow {
 		Parser: p.parser.Stats(), Need: p.parser.Need(), RecvQueue: p.stream.Readable(),
 		RxStop: p.parser.Stopped(), RxPause: p.parser.Paused(),
 		TxBytes: p.stream.Written(), SendQueue: p.stream.Queued() + p.stream.Pushed(),
-		Socket: -1, TxStop: p.leaving,
+		Socket: -1, TxStop: p.leaving || !p.shared,
 	}}
 }
 
@@ -120,7 +120,7 @@ func (st *steer) snapshot(sockets map[*Socket]*SocketStats, rows map[*Psock]*pso
 	for _, s := range st.sockets {
 		r := &SocketStats{
 			Index: s.index, Type: s.kind, Psock: -1, RxDisabled: s.disabled,
-			RxMessages: s.rx.messages.Load(), RxBytes: s.rx.bytes.Load(),
+			RxMessages: s.rx.messages, RxBytes: s.rx.bytes,
 		}
 		sockets[s] = r
 		if !st.fifo {

@@ -209,7 +209,7 @@ func (k *sending) push() {
 	case err != nil: // it is ending: ErrClosed, ENOBUFS
 		k.wire.Reset()
 		k.accepted.Store(0)
-		k.psock.mux.tx.post(k, toldSettled|toldFailed)
+		k.psock.mux.tx.post(k, toldSettled|toldLeaving) // of a failure we are told otherwise
 	case whole:
 		k.accepted.Store(n)
 		k.psock.mux.tx.post(k, toldSettled)
@@ -382,11 +382,13 @@ func (tx *transmit) settle(k *sending, accepted int) {
 		tx.stats.bytes += uint64(n)
 	}
 	if o.train.head != nil { // the connection has ended
-		tx.stop(k, true)
+		begun := accepted > 0
+		tx.stop(k, begun)
 		o.recall()
-		if o.gone {
+		switch {
+		case o.gone:
 			tx.stats.discarded += o.discard()
-		} else {
+		case begun:
 			o.stats.retries++
 			tx.stats.retries++
 		}
@@ -450,6 +452,7 @@ func (tx *transmit) enroll(s *Socket) {
 func (tx *transmit) end(s *Socket) {
 	tx.lock()
 	tx.quit(s)
+	tx.tellIdle()
 	for i, x := range tx.sockets {
 		if x == s {
 			tx.sockets = append(tx.sockets[:i], tx.sockets[i+1:]...)
