@@ -86,8 +86,8 @@ conformance: ## the scripts of internal/conformance on real kernels in QEMU and 
 	$(GO) run ./cmd/conformance $(CONFORM)
 
 # Needs npm, and its registry.
-reference: ## what kcmbench writes, read by the HdrHistogram project's JavaScript
-	npm install --silent --no-audit --no-fund --prefix .reference hdr-histogram-js@3.0.1
+reference: ## what kcmbench writes, read by HdrHistogram's JavaScript and a validator of JSON Schema
+	npm install --silent --no-audit --no-fund --prefix .reference hdr-histogram-js@3.0.1 ajv@8.17.1
 	NODE_PATH=$(CURDIR)/.reference/node_modules $(GO) test -count=1 -tags reference -run '^TestReference' ./cmd/kcmbench
 
 check: test race invariants lint fuzz examples nested ## what CI runs

@@ -81,5 +81,6 @@
 // Each Report has a [Verdict]: whether the generator kept up, so that the figures are
 // those of the server. A run in which it did not fails, unless Config.AnyVerdict.
 //
-// The package does not compare servers or judge differences.
+// The package does not compare servers or judge differences: package judge does, from
+// many runs.
 package bench

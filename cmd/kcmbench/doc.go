@@ -3,6 +3,8 @@
 //
 //	kcmbench run [flags]     send, check and time messages; the default
 //	kcmbench serve [flags]   run the echo server alone
+//	kcmbench slo [flags]     look for the highest rate that meets a target of latency
+//	kcmbench sweep [flags]   do a run for each value of a flag
 //	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 //	kcmbench probe [-json]   say what this machine offers
 //
@@ -65,6 +67,20 @@
 //
 //	kcmbench run -conns 32 -rate 30000 -arrival poisson -service bimodal:10us,2ms,1% -workers 4 -order=false
 //	kcmbench ideal -conns 32 -rate 30000 -arrival poisson -service bimodal:10us,2ms,1% -workers 4
+//
+// # Search
+//
+// Slo offers rates in open loops until it knows the highest at which percentiles of the
+// latency stay within limits. A trial holds if they do, nothing was lost and the generator
+// was not late by its own fault; repeated trials decide on a rate, by majority, and give
+// the interval. Package judge has the method.
+//
+//	kcmbench slo -p99 500us -p99.9 2ms -arrival poisson -json slo.json
+//
+// Sweep does a run for each value of a flag, or each combination of the values of several,
+// and marks where the curve bends (Kneedle).
+//
+//	kcmbench sweep -over policy=idle,fifo -over rate=5000,10000,20000 -workers 4 -order=false
 //
 // # Output
 //
@@ -142,6 +158,29 @@
 //	classes                      [{name, messages, waiting_us, sojourn_us}]
 //	waiting_us                   until work begins; fcfs only
 //	sojourn_us                   until work ends
+//
+// The JSON of slo, written with slo -json FILE, is one object:
+//
+//	schema                       1
+//	targets                      [{percentile, limit_us}]
+//	rate                         the highest that passed, 0: none
+//	low, high, confidence        the interval; 0: no such rate from the lowest, to the highest
+//	limit, why                   what failed above: missed, lost, behind (the generator)
+//	failure                      in words; absent if there was none
+//	ideal                        {workers, rate, low, high}; with -service
+//	rates                        [{rate, held, trials}]
+//	trials                       [{rate, finding, why, figures}]; figures is run's object
+//
+// The JSON of sweep, written with sweep -json FILE, is one object:
+//
+//	schema                       1
+//	over                         [{flag, values}], as given; the last changes fastest
+//	rows                         [{flags, report, failure, ideal_workers, ideal_us}], a row
+//	                             per run; report is run's object; ideal_us has the
+//	                             percentiles of an ideal queue, open loop with -service
+//	knees                        [{flags, along, of, at}]: at that value of the flag along
+//	                             the key of bends most, the other flags being the same
+//	failure                      in words; absent if there was none
 //
 // # Exit status
 //

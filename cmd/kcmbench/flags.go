@@ -30,6 +30,15 @@ func wrongOption(err error) error {
 // parse parses args, none of which may be left over. For -h it prints what the
 // flags are to stdout and returns flag.ErrHelp.
 func parse(f *flag.FlagSet, args []string, stdout io.Writer, about string) error {
+	err := parseFirst(f, args, stdout, about)
+	if err == nil && f.NArg() > 0 {
+		err = &usageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
+	}
+	return err
+}
+
+// parseFirst is parse for commands that take arguments after the flags.
+func parseFirst(f *flag.FlagSet, args []string, stdout io.Writer, about string) error {
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
 	err := f.Parse(args)
@@ -41,8 +50,6 @@ func parse(f *flag.FlagSet, args []string, stdout io.Writer, about string) error
 		return err
 	case err != nil:
 		return &usageError{err}
-	case f.NArg() > 0:
-		return &usageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ const usage = `kcmbench measures kcm, and any other echo server that speaks leng
 
 	kcmbench run [flags]     send, check and time messages; the default
 	kcmbench serve [flags]   run the echo server alone
+	kcmbench slo [flags]     look for the highest rate that meets a target of latency
+	kcmbench sweep [flags]   do a run for each value of a flag
 	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 	kcmbench probe [-json]   say what this machine offers
 
@@ -26,7 +28,7 @@ Run "kcmbench COMMAND -h" for the flags of a command.
 // command runs one of the commands until it is done or ctx ends.
 type command func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 
-var commands = map[string]command{"run": runRun, "serve": runServe, "ideal": runIdeal, "probe": runProbe}
+var commands = map[string]command{"run": runRun, "serve": runServe, "slo": runSLO, "sweep": runSweep, "ideal": runIdeal, "probe": runProbe}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -54,7 +56,7 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	}
 	run, ok := commands[name]
 	if !ok {
-		fmt.Fprintf(stderr, "kcmbench: no command %q: want run, serve, ideal or probe\n", name)
+		fmt.Fprintf(stderr, "kcmbench: no command %q: want run, serve, slo, sweep, ideal or probe\n", name)
 		return 2
 	}
 	err := run(ctx, args, stdout, stderr)

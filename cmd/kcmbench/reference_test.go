@@ -57,6 +57,9 @@ func TestReferenceReadsTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if b, err := exec.Command("node", "testdata/schema.js", "../../docs/kcmbench-schema.json", file("a.json")).CombinedOutput(); err != nil {
+		t.Errorf("the report does not follow its schema: %v\n%s", err, b)
+	}
 	r := reference(t, file("a.hlog"))
 	if len(r.Tags) != len(rep.Histograms) || len(r.Tags) != 5 {
 		t.Fatalf("%d tags, want %d", len(r.Tags), len(rep.Histograms))

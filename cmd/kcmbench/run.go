@@ -50,31 +50,13 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	var c bench.Config
 	var out outputs
 	f := flag.NewFlagSet("run", flag.ContinueOnError)
-	f.StringVar(&c.Target, "target", "", "server to measure, `host:port or unix:/path`; empty: one in this process")
-	defineLoad(f, &c.Workload)
-	order := f.Bool("order", true, "replies of a connection must come in order; false: they may come in any")
-	f.IntVar(&c.Threads, "threads", 1, "loops of the generator")
-	backendFlag(f, &c.Backend)
-	pinFlag(f, &c.Pin)
-	frameFlag(f, &c.Frame)
-	var classes []string
-	classFlag(f, &classes)
+	complete := defineConfig(f, &c)
 	defineOutputs(f, &out, &c.Interval)
-	f.DurationVar(&c.MaxLateness, "max-lateness", bench.DefaultMaxLateness, "open loop: how late the generator may send 1 message of 100")
-	verdict := f.Bool("verdict", true, "fail if the generator and not the server was the limit; false: say so in the report alone")
-	defineServer(f, &c.Server, "127.0.0.1:0")
 	if err := parse(f, args, stdout, aboutRun); err != nil {
 		return err
 	}
-	if err := finishClasses(classes, &c.Workload); err != nil {
-		return err
-	}
-	c.Unordered = !*order
 	c.Record = out.record != ""
-	c.AnyVerdict = !*verdict
-	c.Server.Backend, c.Server.Pin, c.Server.Unordered = c.Backend, c.Pin, c.Unordered
-	dispatchFlags(f, &c.Server)
-	if err := checkRun(f, &c); err != nil {
+	if err := complete(); err != nil {
 		return err
 	}
 	if isTerminal(stderr) {
@@ -82,7 +64,6 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 			printProgress(stderr, p)
 		}
 	}
-	enoughProcs(c.Server.Loops, c.Threads, c.Server.Workers)
 	if err := out.begin(&c); err != nil {
 		return err
 	}
@@ -101,6 +82,37 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		err = e
 	}
 	return err
+}
+
+// defineConfig defines the flags that say what is measured and against what. After they
+// have been parsed, complete makes c what they say and checks it.
+func defineConfig(f *flag.FlagSet, c *bench.Config) (complete func() error) {
+	f.StringVar(&c.Target, "target", "", "server to measure, `host:port or unix:/path`; empty: one in this process")
+	defineLoad(f, &c.Workload)
+	order := f.Bool("order", true, "replies of a connection must come in order; false: they may come in any")
+	f.IntVar(&c.Threads, "threads", 1, "loops of the generator")
+	backendFlag(f, &c.Backend)
+	pinFlag(f, &c.Pin)
+	frameFlag(f, &c.Frame)
+	var classes []string
+	classFlag(f, &classes)
+	f.DurationVar(&c.MaxLateness, "max-lateness", bench.DefaultMaxLateness, "open loop: how late the generator may send 1 message of 100")
+	verdict := f.Bool("verdict", true, "fail if the generator and not the server was the limit; false: say so in the report alone")
+	defineServer(f, &c.Server, "127.0.0.1:0")
+	return func() error {
+		if err := finishClasses(classes, &c.Workload); err != nil {
+			return err
+		}
+		c.Unordered = !*order
+		c.AnyVerdict = !*verdict
+		c.Server.Backend, c.Server.Pin, c.Server.Unordered = c.Backend, c.Pin, c.Unordered
+		dispatchFlags(f, &c.Server)
+		if err := checkRun(f, c); err != nil {
+			return err
+		}
+		enoughProcs(c.Server.Loops, c.Threads, c.Server.Workers)
+		return nil
+	}
 }
 
 func checkRun(f *flag.FlagSet, c *bench.Config) error {
