@@ -22,6 +22,7 @@ const usage = `kcmbench measures kcm, and any other echo server that speaks leng
 	kcmbench compare A B     say whether two sides differ, from many runs of each
 	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 	kcmbench report FILE...  make a page of results
+	kcmbench merge FILE...   add up the results of several generators
 	kcmbench probe [-json]   say what this machine offers
 
 Run "kcmbench COMMAND -h" for the flags of a command.
@@ -30,7 +31,7 @@ Run "kcmbench COMMAND -h" for the flags of a command.
 // command runs one of the commands until it is done or ctx ends.
 type command func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 
-var commands = map[string]command{"run": runRun, "serve": runServe, "slo": runSLO, "sweep": runSweep, "compare": runCompare, "ideal": runIdeal, "probe": runProbe, "report": runReport}
+var commands = map[string]command{"run": runRun, "serve": runServe, "slo": runSLO, "sweep": runSweep, "compare": runCompare, "ideal": runIdeal, "probe": runProbe, "report": runReport, "merge": runMerge}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -58,7 +59,7 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	}
 	run, ok := commands[name]
 	if !ok {
-		fmt.Fprintf(stderr, "kcmbench: no command %q: want run, serve, slo, sweep, compare, ideal, report or probe\n", name)
+		fmt.Fprintf(stderr, "kcmbench: no command %q: want run, serve, slo, sweep, compare, ideal, report, merge or probe\n", name)
 		return 2
 	}
 	err := run(ctx, args, stdout, stderr)
