@@ -418,7 +418,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	st.Closed++
 	st.Parser.Save(p.parser.Stats())
 	p.parser.Done()
-	if p.cause == nil && p.stream.Ticketed() > 0 { // the peer has a part of a message
+	if p.cause == nil && p.stream.Ticketed() > 0 && p.sending.accepted.Load() > 0 { // the peer may have a part of a message
 		p.cause = errCut
 		p.err.Store(&errCut)
 	}
