@@ -437,6 +437,9 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		p.mux.opt.OnLost(p, part, err)
 	})
 	sh.remove(p)
+	if len(sh.psocks) == 0 {
+		sh.sendTurnEnds() // a loop that ends has no end of the turn
+	}
 	if cl := p.mux.client.Load(); cl != nil {
 		cl.lose(p, p.ending())
 	}
