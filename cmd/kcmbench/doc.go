@@ -8,6 +8,7 @@
 //	kcmbench compare A B     say whether two sides differ, from many runs of each
 //	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 //	kcmbench probe [-json]   say what this machine offers
+//	kcmbench completion SH   print a script for bash, zsh or fish that completes all this
 //
 // Without a target, run starts an echo server in its own process, so
 //

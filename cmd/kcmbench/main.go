@@ -22,6 +22,7 @@ const usage = `kcmbench measures kcm, and any other echo server that speaks leng
 	kcmbench compare A B     say whether two sides differ, from many runs of each
 	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 	kcmbench probe [-json]   say what this machine offers
+	kcmbench completion SH   print a script for bash, zsh or fish that completes all this
 
 Run "kcmbench COMMAND -h" for the flags of a command.
 `
@@ -29,7 +30,11 @@ Run "kcmbench COMMAND -h" for the flags of a command.
 // command runs one of the commands until it is done or ctx ends.
 type command func(ctx context.Context, args []string, stdout, stderr io.Writer) error
 
-var commands = map[string]command{"run": runRun, "serve": runServe, "slo": runSLO, "sweep": runSweep, "compare": runCompare, "ideal": runIdeal, "probe": runProbe}
+// commands returns them by name.
+func commands() map[string]command {
+	return map[string]command{"run": runRun, "serve": runServe, "slo": runSLO, "sweep": runSweep, "compare": runCompare,
+		"ideal": runIdeal, "probe": runProbe, "completion": runCompletion}
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -55,9 +60,9 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 			name, args = args[0], args[1:]
 		}
 	}
-	run, ok := commands[name]
+	run, ok := commands()[name]
 	if !ok {
-		fmt.Fprintf(stderr, "kcmbench: no command %q: want run, serve, slo, sweep, compare, ideal or probe\n", name)
+		fmt.Fprintf(stderr, "kcmbench: no command %q: want run, serve, slo, sweep, compare, ideal, probe or completion\n", name)
 		return 2
 	}
 	err := run(ctx, args, stdout, stderr)

@@ -38,7 +38,7 @@ func runServe(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
 	defineServer(f, &o, "127.0.0.1:7000")
 	f.Var(text[bench.Work]{&o.Work, bench.ParseWork, bench.Work.String}, "work",
-		"what to do before an answer: `fixed`, work for -service; message, what the message's first 5 payload bytes say (microseconds, 4 bytes big endian; 0 to spin, 1 to sleep)")
+		"what to do before an answer: `fixed or message`; fixed is work for -service, message what the message's first 5 payload bytes say (microseconds, 4 bytes big endian; 0 to spin, 1 to sleep)")
 	f.DurationVar(&o.Service, "service", 0, "time to work on each message before it is answered")
 	order := f.Bool("order", true, "workers handle each connection's messages one by one; false: at the same time, and answer in any order")
 	backendFlag(f, &o.Backend)
