@@ -13,7 +13,7 @@ import (
 
 // asked are words and what the last of them may be; the words are separated by one space.
 var asked = []struct{ line, want string }{
-	{"", "compare completion ideal probe run serve slo sweep -..."},
+	{"", "compare completion ideal probe report run serve slo sweep -..."},
 	{"s", "serve slo sweep"},
 	{"sw", "sweep"},
 	{"-pol", "-policy"},
@@ -39,6 +39,7 @@ var asked = []struct{ line, want string }{
 	{"sweep -over json", ""},
 	{"sweep -over rate=1", ""},
 	{"compare A", ":files"},
+	{"report -o x ", ":files"},
 	{"compare -pai", "-pairs"},
 	{"completion ", "bash fish zsh"},
 	{"completion z", "zsh"},

@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +23,7 @@ const usage = `kcmbench measures kcm, and any other echo server that speaks leng
 	kcmbench sweep [flags]   do a run for each value of a flag
 	kcmbench compare A B     say whether two sides differ, from many runs of each
 	kcmbench ideal [flags]   simulate the queue of a load, without other costs
+	kcmbench report FILE...  make a page of results
 	kcmbench probe [-json]   say what this machine offers
 	kcmbench completion SH   print a script for bash, zsh or fish that completes all this
 
@@ -33,7 +36,7 @@ type command func(ctx context.Context, args []string, stdout, stderr io.Writer) 
 // commands returns them by name.
 func commands() map[string]command {
 	return map[string]command{"run": runRun, "serve": runServe, "slo": runSLO, "sweep": runSweep, "compare": runCompare,
-		"ideal": runIdeal, "probe": runProbe, "completion": runCompletion}
+		"ideal": runIdeal, "probe": runProbe, "report": runReport, "completion": runCompletion}
 }
 
 func main() {
@@ -62,7 +65,7 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	}
 	run, ok := commands()[name]
 	if !ok {
-		fmt.Fprintf(stderr, "kcmbench: no command %q: want run, serve, slo, sweep, compare, ideal, probe or completion\n", name)
+		fmt.Fprintf(stderr, "kcmbench: no command %q: want %s\n", name, strings.Join(slices.Sorted(maps.Keys(commands())), ", "))
 		return 2
 	}
 	err := run(ctx, args, stdout, stderr)

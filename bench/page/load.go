@@ -1,0 +1,125 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kcm-go/kcm/bench"
+)
+
+// Target is a latency that is to be met.
+type Target struct {
+	Percentile string // p50, p90, p99, p99_9 or p99_99
+	Latency    time.Duration
+}
+
+// percentile returns one of q's by its name, and false for a name it has not.
+func percentile(q *bench.Quantiles, name string) (float64, bool) {
+	v, ok := map[string]float64{"p50": q.P50, "p90": q.P90, "p99": q.P99, "p99_9": q.P999, "p99_99": q.P9999}[name]
+	return v, ok
+}
+
+// throughput draws latency against throughput for settings with runs at several rates,
+// nil if there are none.
+func throughput(all []*group, target *Target, workers int) *figure {
+	name := "p99"
+	if target != nil {
+		name = target.Percentile
+	}
+	f := &figure{ID: "throughput", Title: name + " against throughput", xName: "messages per second", yName: name + " of latency"}
+	ideals := 0
+	for _, g := range withoutRate(all) {
+		l := line{label: cmp.Or(g.label, "measured"), colour: g.colour, dots: true}
+		best := line{label: cmp.Or(g.label, "measured") + ": ideal", colour: g.colour, dashed: true, dots: true}
+		rates := make(map[float64]bool)
+		for _, run := range g.runs {
+			r := run.Report
+			rates[r.Rate] = true
+			v, _ := percentile(&r.Latency, name)
+			p := point{r.PerSecond, v, fmt.Sprintf("%s: %s at %s/s", run.Name, micros(v), count(r.PerSecond))}
+			if !r.Verdict.Valid {
+				p.name += ", not valid"
+			}
+			l.points = append(l.points, p)
+		}
+		if len(rates) < 2 {
+			continue
+		}
+		// A line through runs of one rate would go up and down.
+		byX := func(a, b point) int { return cmp.Compare(a.x, b.x) }
+		slices.SortFunc(l.points, byX)
+		f.lines = append(f.lines, l)
+		for _, rate := range sorted(rates) {
+			if i := slices.IndexFunc(g.runs, func(r Run) bool { return r.Report.Rate == rate }); rate > 0 {
+				if v, ok := ideal(g.runs[i].Report, name, workers); ok {
+					best.points = append(best.points, point{rate, v, fmt.Sprintf("ideal: %s at %s/s", micros(v), count(rate))})
+				}
+			}
+		}
+		if len(best.points) > 0 {
+			ideals++
+			f.lines = append(f.lines, best)
+		}
+	}
+	if f.empty() {
+		return nil
+	}
+	x, y := values(f.lines)
+	if target != nil {
+		at := float64(target.Latency) / 1e3
+		y = append(y, at)
+		f.bounds = append(f.bounds, bound{at, fmt.Sprintf("target: %s %s", name, micros(at))})
+	}
+	f.x, f.y = linear(x, count), logarithmic(y, micros)
+	if ideals > 0 {
+		f.Note = "Ideal is the same load on as many workers, first come, first served, if nothing but the work took time."
+	}
+	return f
+}
+
+func sorted(set map[float64]bool) []float64 {
+	all := make([]float64, 0, len(set))
+	for v := range set {
+		all = append(all, v)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// ideal returns what a percentile of a run's load would be on an ideal queue, and false
+// if the report does not say enough of the load, or it has no work. workers are those of
+// the server, or 0 if the report has them.
+func ideal(r *bench.Report, name string, workers int) (float64, bool) {
+	if workers == 0 && r.Server != nil {
+		workers = cmp.Or(r.Workers, r.Server.Loops)
+	}
+	w, ok := workload(r)
+	if !ok || workers < 1 || workers > bench.MaxWorkers {
+		return 0, false
+	}
+	jobs, err := w.Jobs()
+	if err != nil {
+		return 0, false
+	}
+	res := jobs.Ideal(workers, bench.FCFS)
+	return percentile(&res.Disciplines[0].Sojourn, name)
+}
+
+// workload returns the Workload of a report as far as Jobs needs it.
+func workload(r *bench.Report) (*bench.Workload, bool) {
+	arrival, err := bench.ParseArrival(r.Arrival)
+	if err != nil || r.Rate == 0 {
+		return nil, false
+	}
+	service, err := bench.ParseService(r.Service)
+	if err != nil || service.None() {
+		return nil, false
+	}
+	return &bench.Workload{
+		Conns: r.Conns, Depth: r.Depth, Size: r.Size, Rate: r.Rate, Arrival: arrival, Service: service,
+		Seed: r.Seed, Unordered: !r.Order,
+		Duration: time.Duration(r.Seconds * float64(time.Second)), Warmup: time.Duration(r.WarmupSeconds * float64(time.Second)),
+	}, true
+}
