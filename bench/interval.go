@@ -27,12 +27,12 @@ const minInterval = 10 * time.Millisecond
 type span struct {
 	owner    *generator
 	number   int
-	from, to time.Duration     // since measuring began
-	latency  [maxClasses]*Hist // from the intended time, by class
-	actual   *Hist             // from the time of sending; open loop only
-	lateness *Hist             // time of sending minus intended time; open loop only
-	inFlight int               // when it ended
-	errors   int64             // in it
+	from, to time.Duration // since measuring began
+	latency  []*Hist       // from the intended time, by class
+	actual   *Hist         // from the time of sending; open loop only
+	lateness *Hist         // time of sending minus intended time; open loop only
+	inFlight int           // when it ended
+	errors   int64         // in it
 }
 
 // spares is how many spans a thread has besides the one it fills.
@@ -40,8 +40,8 @@ const spares = 3
 
 func newSpan(w *Workload, owner *generator) *span {
 	s := &span{owner: owner}
-	for i := range w.Service.Classes() {
-		s.latency[i] = NewHist()
+	for range newKinds(w).classes {
+		s.latency = append(s.latency, NewHist())
 	}
 	if w.Open() {
 		s.actual, s.lateness = NewHist(), NewHist()
@@ -52,9 +52,7 @@ func newSpan(w *Workload, owner *generator) *span {
 // each calls fn for every histogram of s and the one of o that is its like.
 func (s *span) each(o *span, fn func(mine, others *Hist)) {
 	for i, h := range s.latency {
-		if h != nil {
-			fn(h, o.latency[i])
-		}
+		fn(h, o.latency[i])
 	}
 	if s.actual != nil {
 		fn(s.actual, o.actual)
@@ -218,8 +216,8 @@ func newCollector(w *Workload, threads int, told func(*Interval)) *collector {
 		w: w, total: newSpan(w, nil), threads: threads, told: told,
 		passed: make(map[*generator]int), open: make(map[int]*gathered), latest: NewHist(),
 	}
-	if !w.Service.None() {
-		for _, class := range w.Service.Classes() {
+	if k := newKinds(w); k.named() {
+		for _, class := range k.classes {
 			c.names = append(c.names, class.Name)
 		}
 	}
@@ -295,9 +293,6 @@ func (c *collector) tellOf(n *gathered) {
 		Names: c.names, Actual: n.actual, Lateness: n.lateness, InFlight: n.inFlight, Errors: n.errors,
 	}
 	for k, h := range n.latency {
-		if h == nil {
-			break
-		}
 		mergeHist(n.all, h)
 		if c.names != nil {
 			i.Classes = append(i.Classes, n.latency[k])

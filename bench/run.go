@@ -77,7 +77,7 @@ func (c *Config) Check() error {
 	if c.MaxLateness < 0 {
 		return &OptionError{"max-lateness", c.MaxLateness, "a time"}
 	}
-	if expected := c.Rate * c.Duration.Seconds(); c.Record && expected > MaxJobs {
+	if c.Record && c.expected(c.Warmup, c.Warmup+c.Duration) > MaxJobs {
 		return &OptionError{"rate", c.Rate, fmt.Sprintf("at most %d messages in all, if they are recorded", MaxJobs)}
 	}
 	if c.Interval != 0 && (c.Interval < minInterval || c.Duration/c.Interval > MaxIntervals) {
@@ -89,8 +89,12 @@ func (c *Config) Check() error {
 		}
 		return nil
 	}
-	if limit := c.Server.MaxMessage; limit > 0 && c.Size.Max > limit || limit == 0 && c.Size.Max > DefaultMaxMessage {
-		return &OptionError{"size", c.Size, "at most max-message"}
+	most, limit := c.bounds().Max, c.Server.MaxMessage
+	if limit == 0 {
+		limit = DefaultMaxMessage
+	}
+	if most > limit {
+		return &OptionError{"size", most, "at most max-message"}
 	}
 	o := c.serverOptions()
 	return o.Check()
@@ -99,7 +103,8 @@ func (c *Config) Check() error {
 // serverOptions returns those of the embedded server.
 func (c *Config) serverOptions() ServerOptions {
 	o := c.Server
-	if !c.Workload.Service.None() {
+	o.Frame = c.Workload.Frame
+	if c.works() {
 		o.Work = WorkMessage
 	}
 	return o
@@ -168,7 +173,7 @@ type run struct {
 // own returns what the generator threads have to answer for.
 func (r *run) own() (o own) {
 	for _, g := range r.threads {
-		o.add(g.own)
+		o.add(g.blame)
 	}
 	return o
 }

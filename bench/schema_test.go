@@ -145,11 +145,17 @@ func TestReportsFollowTheSchema(t *testing.T) {
 	s := readSchema(t)
 	for name, change := range map[string]func(*Config){
 		"closed loop": func(*Config) {},
+		"think time":  func(c *Config) { c.Think, c.Batch = Service{Time: time.Millisecond}, 2 },
+		"kinds, profile, churn": func(c *Config) {
+			c.Rate, c.Profile, c.Churn = 2000, Profile{Shape: Ramp, From: 1000}, Churn{Messages: 5}
+			c.Kinds = mixed(t, "a 50% size=13-99", "b 50% service=1us")
+		},
+		"replay": func(c *Config) { c.Replay = &Values{Name: "file", List: []int64{1e6, 2e6, 9e6}} },
 		"open loop, classes, workers": func(c *Config) {
 			c.Rate, c.Arrival, c.Interval = 2000, Poisson, 10*time.Millisecond
 			c.Service, c.Unordered = mustService(t, "bimodal:5us,50us,10%"), true
 			c.Server.Workers, c.Server.Dispatch = 2, Idle
-			c.Size = Sizes{64, 256}
+			c.Size = Sizes{Min: 64, Max: 256}
 		},
 	} {
 		c := short("")

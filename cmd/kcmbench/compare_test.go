@@ -18,7 +18,7 @@ import (
 func madeUp(n int, us float64) (all []*bench.Report) {
 	for i := range n {
 		x := us * (1 + 0.01*float64(i))
-		all = append(all, &bench.Report{Schema: bench.Schema, Frame: bench.Frame, Messages: 1, PerSecond: 1000, Conns: 4, Rate: 1000,
+		all = append(all, &bench.Report{Schema: bench.Schema, Frame: "len32", Messages: 1, PerSecond: 1000, Conns: 4, Rate: 1000,
 			Latency: bench.Quantiles{P50: x, P99: 2 * x, P999: 3 * x}, Server: &bench.LoopReport{CPUNanosPerMessage: 5000 + float64(i%3)}})
 	}
 	return all

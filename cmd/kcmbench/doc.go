@@ -20,15 +20,38 @@
 //	kcmbench serve -listen 127.0.0.1:7000 &
 //	kcmbench run -target 127.0.0.1:7000 -rate 20000 -arrival poisson -json out.json
 //
-// A message is a 4-byte big-endian length of the payload, then the payload (len32).
-// The server answers each message with itself, and run compares the reply with what
+// A message is a 4-byte big-endian length of the payload, then the payload (len32), or of
+// another length prefix that -frame says. The server answers each message with itself, and run compares the reply with what
 // was sent, to the last byte. Package bench says how load is made and time taken.
+//
+// # Load
+//
+// Without -rate the loop is closed: -depth messages of each connection are in flight,
+// each reply is followed by the next message, after -think if that is given. With -rate
+// it is open: messages leave at times fixed beforehand, by -arrival and -profile, or at
+// those of a file with -replay. A closed loop does not show what a server that stops does
+// to its users, for it stops as well.
+//
+//	-size       64  1KiB-4KiB  exp:1KiB  lognormal:1KiB,1,64-64KiB  bimodal:64,16KiB,5%
+//	            file:NAME, a size on each line
+//	-service    10us  exp:10us  lognormal:10us,1  bimodal:10us,2ms,1%
+//	            file:NAME, a time on each line
+//	-class      "get 90% size=64" -class "put 10% size=exp:4KiB service=50us"
+//	-profile    bursty:10ms,90ms  ramp:1000  step:1000,2s
+//	-batch      messages in a write
+//	-churn      100, messages after which a connection is made anew, or 5s
+//	-frame      len32  len16le  len32,inclusive  len16,offset=2
+//
+// Of a log-normal distribution the median and the standard deviation of the logarithm are
+// given; sizes may have bounds behind. Each -class has figures of its own. In bursty the
+// rate is the mean; ramp goes from its rate to -rate in the measured time, step from its
+// rate to -rate after a time of it.
 //
 // # Service times
 //
 // With run -service each message carries the time the server is to work on it, drawn
-// from a distribution: 10us, bimodal:10us,2ms,1% (1 % of the messages take 2 ms) or
-// exp:10us (exponential, of that mean). The payload then begins with
+// from a distribution: 10us, bimodal:10us,2ms,1% (1 % of the messages take 2 ms),
+// exp:10us (exponential, of that mean) and those above. The payload then begins with
 //
 //	bytes 0-3   service time in microseconds, big endian
 //	byte 4      0: compute for so long (spin), 1: wait for so long (sleep)
@@ -96,11 +119,16 @@
 //	                             the intended time (open loop) or sending (closed loop)
 //	latency_actual_us            the same, from the time of sending; open loop only
 //	lateness_us                  the same, sending after the intended time; open loop only
-//	classes                      with -service: [{name, service_us, share, messages,
-//	                             latency_us}], by service time; share is that of the
-//	                             distribution, service_us a mean if exponential
+//	classes                      with -service or -class: [{name, service_us, share,
+//	                             messages, latency_us, size}], by service time or by
+//	                             class; share is that of the distribution, service_us a
+//	                             mean if there are several
 //	out_of_range                 times over a minute, which count as a minute
-//	conns depth size rate        as given; size is a number or "MIN-MAX"
+//	conns depth size rate        as given; size is a number, or a string for more than one
+//	kinds profile replay think   as given; absent if they are not
+//	churn batch
+//	reconnects, connect_us       connections made anew in the measured time, and how long
+//	                             that took; the latter with -churn only
 //	arrival seed frame target
 //	warmup_seconds service
 //	service_mode order

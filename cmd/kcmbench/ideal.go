@@ -54,6 +54,8 @@ func runIdeal(_ context.Context, args []string, stdout, _ io.Writer) error {
 	disciplines := []bench.Discipline{bench.FCFS, bench.PS}
 	f := flag.NewFlagSet("ideal", flag.ContinueOnError)
 	defineArrivals(f, &w)
+	var classes []string
+	classFlag(f, &classes)
 	var load []string // the flags so far
 	f.VisitAll(func(g *flag.Flag) { load = append(load, g.Name) })
 	f.StringVar(&trace, "trace", "", "take the load from `file`, which run -record has written")
@@ -65,6 +67,9 @@ func runIdeal(_ context.Context, args []string, stdout, _ io.Writer) error {
 	}
 	if *workers < 1 || *workers > bench.MaxWorkers {
 		return &usageError{fmt.Errorf("-workers %d: want 1 to %d", *workers, bench.MaxWorkers)}
+	}
+	if err := finishClasses(classes, &w); err != nil {
+		return err
 	}
 	jobs, err := idealJobs(f, &w, load, trace)
 	if err != nil {

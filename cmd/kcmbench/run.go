@@ -35,11 +35,12 @@ The keys of the JSON that -json writes:
   mb_per_second, errors, lost, unsent, corrupt, duplicate, broken, failure,
   latency_us {p50, p90, p99, p99_9, p99_99, max, mean}, and in an open loop
   latency_actual_us (from sending) and lateness_us, out_of_range, classes with -service
-  [{name, service_us, share, messages, latency_us}], conns, depth, size, rate, arrival,
+  [{name, service_us, share, messages, latency_us, size}], conns, depth, size, rate, arrival,
   seed, warmup_seconds, service, service_mode, order, frame, target, env {...}, server
   {backend, loops, cpus, cpu_ns_per_message, ...}, policy and workers when embedded,
-  generator {...}, allocs_per_message, verdict {valid, reasons}, series [{unix_ms, from_seconds, to_seconds,
-  messages, messages_per_second, latency_us, latency_actual_us, lateness_us, in_flight,
+  generator {...}, allocs_per_message, kinds, profile, replay, batch, think, churn,
+  reconnects, connect_us, verdict {valid, reasons}, series [{unix_ms, from_seconds,
+  to_seconds, messages, messages_per_second, latency_us, latency_actual_us, lateness_us, in_flight,
   errors}], histograms {latency, actual, lateness, class:NAME: {count, over, max_ns,
   sum_ns, v2}}. docs/kcmbench-schema.json is their JSON Schema.
 
@@ -92,11 +93,16 @@ func defineConfig(f *flag.FlagSet, c *bench.Config) (complete func() error) {
 	f.IntVar(&c.Threads, "threads", 1, "loops of the generator")
 	backendFlag(f, &c.Backend)
 	pinFlag(f, &c.Pin)
-	frameFlag(f)
+	frameFlag(f, &c.Frame)
+	var classes []string
+	classFlag(f, &classes)
 	f.DurationVar(&c.MaxLateness, "max-lateness", bench.DefaultMaxLateness, "open loop: how late the generator may send 1 message of 100")
 	verdict := f.Bool("verdict", true, "fail if the generator and not the server was the limit; false: say so in the report alone")
 	defineServer(f, &c.Server, "127.0.0.1:0")
 	return func() error {
+		if err := finishClasses(classes, &c.Workload); err != nil {
+			return err
+		}
 		c.Unordered = !*order
 		c.AnyVerdict = !*verdict
 		c.Server.Backend, c.Server.Pin, c.Server.Unordered = c.Backend, c.Pin, c.Unordered

@@ -43,7 +43,7 @@ func runServe(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	order := f.Bool("order", true, "workers handle each connection's messages one by one; false: at the same time, and answer in any order")
 	backendFlag(f, &o.Backend)
 	pinFlag(f, &o.Pin)
-	frameFlag(f)
+	frameFlag(f, &o.Frame)
 	if err := parse(f, args, stdout, aboutServe); err != nil {
 		return err
 	}
