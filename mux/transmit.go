@@ -41,7 +41,7 @@ type transmit struct {
 	mux  *Mux
 	most int // bytes of one message
 	news atomic.Pointer[sending]
-	made atomic.Uint64 // messages queued
+	made atomic.Uint64 // messages, and parts, that sockets were given
 
 	mu       sync.Mutex
 	sockets  []*Socket // open, by index
@@ -314,10 +314,13 @@ func (sh *shard) sendTurnEnds() {
 	}
 }
 
-// unpin copies the messages that wait out of the loop's receive buffers, which are short.
-// Without memory for it they stay where they are.
+// unpin copies what waits to be sent, or to be continued, out of the loop's receive buffers,
+// which are short. Without memory for it they stay where they are.
 func (tx *transmit) unpin(sh *shard) {
 	for _, s := range tx.sockets {
+		if sh.loop.Unpin(&s.out.open) != nil {
+			return
+		}
 		for _, l := range [...]*parcelList{&s.out.queue, &s.out.train} {
 			for p := l.head; p != nil; p = p.next {
 				if sh.loop.Unpin(&p.msg) != nil {
