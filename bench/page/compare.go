@@ -5,31 +5,22 @@ import (
 	"html/template"
 	"math"
 	"strings"
-)
 
-// Difference is a figure of two configurations, as package bench/judge compares them.
-type Difference struct {
-	Name         string  `json:"figure"`
-	RunsA        int     `json:"runs_a"`
-	RunsB        int     `json:"runs_b"`
-	A            float64 `json:"a"`
-	B            float64 `json:"b"`
-	Ratio        float64 `json:"ratio"`
-	Low          float64 `json:"low"`
-	High         float64 `json:"high"`
-	Significance float64 `json:"p_holm"`
-	Shown        bool    `json:"shown"`
-}
+	"github.com/kcm-go/kcm/bench/judge"
+)
 
 // Comparison is two configurations side by side.
 type Comparison struct {
-	A, B        string // their names
+	A, B        string // what they are
 	Paired      bool
-	Differences []Difference
+	Differences []judge.Difference
 }
 
+// difference is one that the template can print.
+type difference struct{ judge.Difference }
+
 // Says is the outcome in words.
-func (d Difference) Says() string {
+func (d difference) Says() string {
 	if !d.Shown {
 		return "no difference shown"
 	}
@@ -39,13 +30,22 @@ func (d Difference) Says() string {
 	return fmt.Sprintf("B has %s %% more", digits(100*(d.Ratio-1)))
 }
 
-// Ratios and figures for the table.
-func (d Difference) RatioText() string {
+// RatioText is the ratio with its interval.
+func (d difference) RatioText() string {
 	return fmt.Sprintf("%.3f (%.3f to %.3f)", d.Ratio, d.Low, d.High)
 }
-func (d Difference) AText() string            { return digits(d.A) }
-func (d Difference) BText() string            { return digits(d.B) }
-func (d Difference) SignificanceText() string { return fmt.Sprintf("%.2g", d.Significance) }
+
+func (d difference) AText() string            { return digits(d.A) }
+func (d difference) BText() string            { return digits(d.B) }
+func (d difference) SignificanceText() string { return fmt.Sprintf("%.2g", d.PHolm) }
+
+// Rows are the differences for the table.
+func (c *Comparison) Rows() (rows []difference) {
+	for _, d := range c.Differences {
+		rows = append(rows, difference{d})
+	}
+	return rows
+}
 
 // SVG draws the ratios with their intervals, one below the other, around 1.
 func (c *Comparison) SVG(id string) template.HTML {
@@ -79,7 +79,7 @@ func (c *Comparison) SVG(id string) template.HTML {
 		put(`<text class="y" x="%.1f" y="%.1f">%s</text>`, names-10, y+4, template.HTMLEscapeString(d.Name))
 		put(`<path class="range %s" d="M%.1f %.1fH%.1f"/>`, class, px(d.Low), y, px(d.High))
 		put(`<circle class="%s" cx="%.1f" cy="%.1f" r="4.5"><title>%s: %s</title></circle>`, class, px(d.Ratio), y,
-			template.HTMLEscapeString(d.Name), d.RatioText())
+			template.HTMLEscapeString(d.Name), difference{d}.RatioText())
 	}
 	put(`</svg>`)
 	return template.HTML(b.String()) // all text in it is escaped

@@ -17,6 +17,7 @@ type figure struct {
 	x, y         scale
 	lines        []line
 	bounds       []bound
+	spans        []span
 }
 
 // line is a curve, or points.
@@ -25,6 +26,7 @@ type line struct {
 	colour int
 	dashed bool
 	dots   bool // a mark at each point; their names are shown where the reader points
+	loose  bool // dots alone
 	step   bool // from each point across, then up or down
 	points []point
 }
@@ -39,6 +41,9 @@ type bound struct {
 	y     float64
 	label string
 }
+
+// span is a band over the figure's height, from one x to another.
+type span struct{ low, high float64 }
 
 // The size of a figure, and of the margins of its axes. It is small enough for text to
 // be read on a phone, where the figure is as wide as the screen.
@@ -65,6 +70,10 @@ func (f *figure) SVG() template.HTML {
 	put := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	put(`<svg viewBox="0 0 %g %g" role="img" aria-labelledby="%s-title">`, width, height, f.ID)
 	put(`<title id="%s-title">%s</title>`, f.ID, html.EscapeString(f.Title))
+	for _, o := range f.spans {
+		low, high := min(max(f.px(o.low), left), width-right), min(max(f.px(o.high), left), width-right)
+		put(`<rect class="span" x="%.1f" y="%g" width="%.1f" height="%g"/>`, low, top, max(1, high-low), height-top-bottom)
+	}
 	f.axes(put)
 	for _, o := range f.bounds {
 		y := f.py(o.y)
@@ -117,7 +126,9 @@ func (f *figure) draw(put func(string, ...any), l *line) {
 		fmt.Fprintf(&d, "%s%.1f %.1f", pen, x, y)
 		pen, before = "L", y
 	}
-	put(`<path class="line c%d%s" d="%s"/>`, l.colour%colours, l.dash(), d.String())
+	if !l.loose {
+		put(`<path class="line c%d%s" d="%s"/>`, l.colour%colours, l.dash(), d.String())
+	}
 	if !l.dots {
 		return
 	}

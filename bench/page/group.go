@@ -3,7 +3,6 @@ package page
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,17 +41,17 @@ func settings(r *bench.Report) []setting {
 		s = append(s, setting{"server", r.Target})
 	}
 	if r.Rate > 0 {
-		return append(s, setting{"rate", exactly(r.Rate) + "/s"})
+		return append(s, setting{"rate", rateText(r.Rate)})
 	}
 	return append(s, setting{"rate", "closed loop"})
 }
 
-// exactly prints a rate so that no two are alike.
-func exactly(rate float64) string {
-	if rate >= 1000 && math.Mod(rate, 100) == 0 && rate < 1e6 {
-		return strconv.FormatFloat(rate/1000, 'f', -1, 64) + "k"
+// rateText prints a rate with five digits.
+func rateText(rate float64) string {
+	if rate >= 1000 {
+		return strconv.FormatFloat(rate/1000, 'g', 5, 64) + "k/s"
 	}
-	return strconv.FormatFloat(rate, 'f', -1, 64)
+	return strconv.FormatFloat(rate, 'g', 5, 64) + "/s"
 }
 
 // group is runs with the same settings.
@@ -70,7 +69,7 @@ func groups(runs []Run) []*group {
 	byKey := make(map[string]*group)
 	for _, run := range runs {
 		s := settings(run.Report)
-		key := fmt.Sprint(s)
+		key := fmt.Sprint(s, run.Report.Rate) // which s has rounded
 		g := byKey[key]
 		if g == nil {
 			g = &group{settings: s, colour: len(all)}

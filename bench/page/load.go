@@ -3,7 +3,9 @@ package page
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kcm-go/kcm/bench"
@@ -15,6 +17,10 @@ type Target struct {
 	Latency    time.Duration
 }
 
+// Found is what a search for the highest rate that meets the target came to: it is between
+// two rates, in messages per second; 0 is a side that was not found.
+type Found struct{ Low, High float64 }
+
 // percentile returns one of q's by its name, and false for a name it has not.
 func percentile(q *bench.Quantiles, name string) (float64, bool) {
 	v, ok := map[string]float64{"p50": q.P50, "p90": q.P90, "p99": q.P99, "p99_9": q.P999, "p99_99": q.P9999}[name]
@@ -23,7 +29,7 @@ func percentile(q *bench.Quantiles, name string) (float64, bool) {
 
 // throughput draws latency against throughput for settings with runs at several rates,
 // nil if there are none.
-func throughput(all []*group, target *Target, workers int) *figure {
+func throughput(all []*group, target *Target, found []Found, workers int) *figure {
 	name := "p99"
 	if target != nil {
 		name = target.Percentile
@@ -31,33 +37,32 @@ func throughput(all []*group, target *Target, workers int) *figure {
 	f := &figure{ID: "throughput", Title: name + " against throughput", xName: "messages per second", yName: name + " of latency"}
 	ideals := 0
 	for _, g := range withoutRate(all) {
-		l := line{label: cmp.Or(g.label, "measured"), colour: g.colour, dots: true}
+		each := line{colour: g.colour, dots: true, loose: true}
+		l := line{label: cmp.Or(g.label, "measured"), colour: g.colour}
 		best := line{label: cmp.Or(g.label, "measured") + ": ideal", colour: g.colour, dashed: true, dots: true}
-		rates := make(map[float64]bool)
+		rates := make(map[float64][]point)
 		for _, run := range g.runs {
 			r := run.Report
-			rates[r.Rate] = true
 			v, _ := percentile(&r.Latency, name)
 			p := point{r.PerSecond, v, fmt.Sprintf("%s: %s at %s/s", run.Name, micros(v), count(r.PerSecond))}
 			if !r.Verdict.Valid {
 				p.name += ", not valid"
 			}
-			l.points = append(l.points, p)
+			rates[r.Rate] = append(rates[r.Rate], p)
+			each.points = append(each.points, p)
 		}
 		if len(rates) < 2 {
 			continue
 		}
-		// A line through runs of one rate would go up and down.
-		byX := func(a, b point) int { return cmp.Compare(a.x, b.x) }
-		slices.SortFunc(l.points, byX)
-		f.lines = append(f.lines, l)
-		for _, rate := range sorted(rates) {
+		for _, rate := range slices.Sorted(maps.Keys(rates)) {
+			l.points = append(l.points, middle(rates[rate]))
 			if i := slices.IndexFunc(g.runs, func(r Run) bool { return r.Report.Rate == rate }); rate > 0 {
 				if v, ok := ideal(g.runs[i].Report, name, workers); ok {
 					best.points = append(best.points, point{rate, v, fmt.Sprintf("ideal: %s at %s/s", micros(v), count(rate))})
 				}
 			}
 		}
+		f.lines = append(f.lines, l, each)
 		if len(best.points) > 0 {
 			ideals++
 			f.lines = append(f.lines, best)
@@ -73,19 +78,29 @@ func throughput(all []*group, target *Target, workers int) *figure {
 		f.bounds = append(f.bounds, bound{at, fmt.Sprintf("target: %s %s", name, micros(at))})
 	}
 	f.x, f.y = linear(x, count), logarithmic(y, micros)
+	for _, o := range found {
+		f.spans = append(f.spans, span{o.Low, cmp.Or(o.High, f.x.high)})
+	}
 	if ideals > 0 {
 		f.Note = "Ideal is the same load on as many workers, first come, first served, if nothing but the work took time."
+	}
+	if len(found) > 0 {
+		f.Note = strings.TrimSpace(f.Note + " The band is where the highest rate that meets the target lies.")
 	}
 	return f
 }
 
-func sorted(set map[float64]bool) []float64 {
-	all := make([]float64, 0, len(set))
-	for v := range set {
-		all = append(all, v)
+// middle is the point of the medians of runs at one rate. The line goes through those,
+// not from run to run.
+func middle(runs []point) point {
+	x, y := make([]float64, len(runs)), make([]float64, len(runs))
+	for i, p := range runs {
+		x[i], y[i] = p.x, p.y
 	}
-	slices.Sort(all)
-	return all
+	slices.Sort(x)
+	slices.Sort(y)
+	k := len(runs) / 2
+	return point{x: (x[(len(x)-1)/2] + x[k]) / 2, y: (y[(len(y)-1)/2] + y[k]) / 2}
 }
 
 // ideal returns what a percentile of a run's load would be on an ideal queue, and false

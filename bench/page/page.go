@@ -20,6 +20,8 @@ type Page struct {
 	// Target is drawn beside latency against throughput, and its percentile is the one
 	// that is drawn; p99 without.
 	Target *Target
+	// Found are the outcomes of searches for the highest rate that meets the target.
+	Found []Found
 	// Workers is how many the ideal queue has; 0: as many as the report says.
 	Workers int
 }
@@ -50,7 +52,7 @@ type row struct {
 }
 
 type comparison struct {
-	Comparison
+	*Comparison
 	Figure template.HTML
 }
 
@@ -89,7 +91,8 @@ func (p *Page) WriteHTML(w io.Writer) error {
 		}
 	}
 	p.figures(&v)
-	for i, c := range p.Comparisons {
+	for i := range p.Comparisons {
+		c := &p.Comparisons[i]
 		v.Comparisons = append(v.Comparisons, comparison{c, c.SVG(fmt.Sprintf("comparison-%d", i))})
 	}
 	v.Machines, v.Settings = machines(p.Runs), settingsTable(p.Runs)
@@ -108,7 +111,7 @@ func (p *Page) figures(v *view) {
 			f.Note = strings.TrimSpace(fmt.Sprintf("%s The first %d of %d groups of runs.", f.Note, len(some), len(all)))
 		}
 	}
-	if f := throughput(all, p.Target, p.Workers); f != nil {
+	if f := throughput(all, p.Target, p.Found, p.Workers); f != nil {
 		figures = slices.Insert(figures, 0, f)
 	}
 	for _, f := range figures {
@@ -204,7 +207,7 @@ func settingsTable(runs []Run) table {
 		}
 		columns = append(columns, name)
 		all = append(all, append(slices.Clone(g.settings),
-			setting{"seconds", digits(g.runs[0].Report.Seconds)}, setting{"seed", fmt.Sprint(g.runs[0].Report.Seed)}))
+			setting{"seconds", digits(g.runs[0].Report.Seconds)}))
 	}
 	return newTable(columns, all)
 }

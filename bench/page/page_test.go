@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kcm-go/kcm/bench"
+	"github.com/kcm-go/kcm/bench/judge"
 )
 
 // sample is a report as of a run at a rate, whose latencies are scale times 1 to 1000 µs.
@@ -50,9 +51,10 @@ func full() *Page {
 	}
 	p.Runs[0].Report.Failure = "something <went> wrong"
 	p.Runs[1].Report.Verdict = bench.Verdict{Reasons: []string{"it was late"}}
-	p.Comparisons = []Comparison{{A: "inline", B: "<four>", Paired: true, Differences: []Difference{
-		{Name: "p99", RunsA: 10, RunsB: 10, A: 100, B: 80, Ratio: 0.8, Low: 0.7, High: 0.9, Significance: 0.001, Shown: true},
-		{Name: "rate", RunsA: 10, RunsB: 10, A: 100, B: 101, Ratio: 1.01, Low: 0.95, High: 1.07, Significance: 0.5},
+	p.Found = []Found{{Low: 1500, High: 1700}}
+	p.Comparisons = []Comparison{{A: "inline", B: "<four>", Paired: true, Differences: []judge.Difference{
+		{Name: "p99", RunsA: 10, RunsB: 10, A: 100, B: 80, Ratio: 0.8, Low: 0.7, High: 0.9, PHolm: 0.001, Shown: true},
+		{Name: "rate", RunsA: 10, RunsB: 10, A: 100, B: 101, Ratio: 1.01, Low: 0.95, High: 1.07, PHolm: 0.5},
 	}}}
 	return p
 }
@@ -189,7 +191,7 @@ func TestGroups(t *testing.T) {
 	if g := groups(runs[:1]); g[0].label != "a" {
 		t.Errorf("a single run is called %q", g[0].label)
 	}
-	if f := throughput(groups(runs[:1]), nil, 0); f != nil {
+	if f := throughput(groups(runs[:1]), nil, nil, 0); f != nil {
 		t.Error("one rate makes a curve")
 	}
 }

@@ -1,22 +1,28 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/kcm-go/kcm/bench"
+	"github.com/kcm-go/kcm/bench/judge"
 	"github.com/kcm-go/kcm/bench/page"
 )
 
-const aboutReport = `kcmbench report FILE... -o PAGE.html makes a page of files that run -json wrote: percentile
-curves, latency over time, latency against throughput, settings, machine. The page is one
+const aboutReport = `kcmbench report FILE... -o PAGE.html makes a page of files that run, sweep, slo or compare
+wrote with -json: percentile curves, latency over time, latency against throughput,
+comparison, settings, machine. The page is one
 file that needs no network; light and dark follow the reader's choice, and it prints.
 
 Runs with equal settings share a curve. Runs that differ in their rate make latency against
@@ -51,7 +57,14 @@ func runReport(_ context.Context, args []string, stdout, _ io.Writer) error {
 			return err
 		}
 	}
-	return writeFile(out, p.WriteHTML)
+	var b bytes.Buffer
+	if err := p.WriteHTML(&b); err != nil {
+		return err
+	}
+	if err := os.WriteFile(out, b.Bytes(), 0o644); err != nil {
+		return fmt.Errorf("-o: %w", err)
+	}
+	return nil
 }
 
 // parseFiles parses flags and the files among them, before, between or after.
@@ -73,7 +86,7 @@ func parseTarget(s string) (*page.Target, error) {
 	if !ok || err != nil || d <= 0 {
 		return nil, fmt.Errorf("want a percentile and a time, such as p99=500us")
 	}
-	return &page.Target{Percentile: strings.ReplaceAll(name, ".", "_"), Latency: d}, nil
+	return &page.Target{Percentile: percentileKey(name), Latency: d}, nil
 }
 
 func printTarget(t *page.Target) string {
@@ -81,6 +94,26 @@ func printTarget(t *page.Target) string {
 		return ""
 	}
 	return t.Percentile + "=" + t.Latency.String()
+}
+
+// result is what any command may have written with -json, as far as a page shows it.
+type result struct {
+	Rows []struct { // of sweep
+		Flags  map[string]string `json:"flags"`
+		Report *bench.Report     `json:"report"`
+	} `json:"rows"`
+
+	Targets []sloTarget `json:"targets"` // of slo
+	Low     float64     `json:"low"`
+	High    float64     `json:"high"`
+	Trials  []struct {
+		Figures *bench.Report `json:"figures"`
+	} `json:"trials"`
+
+	Paired      bool               `json:"paired"` // of compare
+	A           side               `json:"a"`
+	B           side               `json:"b"`
+	Differences []judge.Difference `json:"differences"`
 }
 
 // readInto adds what a file has to the page.
@@ -93,20 +126,76 @@ func readInto(p *page.Page, file string) error {
 	if err != nil {
 		return err
 	}
-	var kind struct {
-		Differences []page.Difference `json:"differences"`
-		A           string            `json:"a"`
-		B           string            `json:"b"`
-		Paired      bool              `json:"paired"`
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(b, &keys); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err := json.Unmarshal(b, &kind); err == nil && kind.Differences != nil {
-		p.Comparisons = append(p.Comparisons, page.Comparison{A: kind.A, B: kind.B, Paired: kind.Paired, Differences: kind.Differences})
+	if keys["messages"] != nil {
+		r, err := bench.ReadReport(path)
+		if err != nil {
+			return err
+		}
+		p.Runs = append(p.Runs, page.Run{Name: name, Report: r})
 		return nil
 	}
-	r, err := bench.ReadReport(path)
-	if err != nil {
-		return err
+	var r result
+	switch {
+	case string(keys["schema"]) != fmt.Sprint(bench.Schema):
+		return fmt.Errorf("%s: schema %s, want %d", path, keys["schema"], bench.Schema)
+	case keys["rows"] == nil && keys["trials"] == nil && keys["differences"] == nil:
+		return fmt.Errorf("%s: no result of run, sweep, slo or compare", path)
 	}
-	p.Runs = append(p.Runs, page.Run{Name: name, Report: r})
+	if err := json.Unmarshal(b, &r); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	r.addTo(p, name)
 	return nil
+}
+
+// addTo adds the runs of a result to the page, and what it says of them.
+func (r *result) addTo(p *page.Page, name string) {
+	add := func(run string, rep *bench.Report) {
+		if rep != nil && rep.Histograms[bench.LatencyName] != nil { // else it did not begin
+			p.Runs = append(p.Runs, page.Run{Name: run, Report: rep})
+		}
+	}
+	for _, row := range r.Rows {
+		var flags []string
+		for _, k := range slices.Sorted(maps.Keys(row.Flags)) {
+			flags = append(flags, k+"="+row.Flags[k])
+		}
+		add(name+": "+strings.Join(flags, " "), row.Report)
+	}
+	for i, t := range r.Trials {
+		add(fmt.Sprintf("%s: trial %d", name, i+1), t.Figures)
+	}
+	if len(r.Targets) > 0 && p.Target == nil {
+		t := r.Targets[0]
+		p.Target = &page.Target{Percentile: percentileKey(t.Percentile), Latency: time.Duration(t.LimitMicros * 1e3)}
+	}
+	if len(r.Targets) > 0 {
+		p.Found = append(p.Found, page.Found{Low: r.Low, High: r.High})
+	}
+	if r.Differences == nil {
+		return
+	}
+	for _, s := range []*side{&r.A, &r.B} {
+		for i, rep := range s.Runs {
+			add(fmt.Sprintf("%s: %s %d", name, map[bool]string{true: "A", false: "B"}[s == &r.A], i+1), rep)
+		}
+	}
+	p.Comparisons = append(p.Comparisons, page.Comparison{
+		A: r.A.describe(), B: r.B.describe(), Paired: r.Paired, Differences: r.Differences,
+	})
+}
+
+// percentileKey is the key of the JSON of a percentile as it is spoken, p99.9.
+func percentileKey(name string) string { return strings.ReplaceAll(name, ".", "_") }
+
+// describe says where the runs of a side are from.
+func (s *side) describe() string {
+	if len(s.Files) > 0 {
+		return strings.Join(s.Files, ", ")
+	}
+	return cmp.Or(s.Flags, "the common flags")
 }
