@@ -27,7 +27,15 @@ const usage = `kcmbench measures kcm, and any other echo server that speaks leng
 	kcmbench probe [-json]   say what this machine offers
 	kcmbench completion SH   print a script for bash, zsh or fish that completes all this
 
-Run "kcmbench COMMAND -h" for the flags of a command.
+The first things to try, with a server in the same process:
+
+	kcmbench                                        # the highest rate
+	kcmbench -rate 20000 -arrival poisson           # latency at a rate
+	kcmbench slo -p99 500us -arrival poisson        # the rate at a latency
+	kcmbench sweep -over rate=5000,10000,20000,40000,80000
+	kcmbench compare -pairs 10 -a "-backend uring" -b "-backend epoll"
+
+Run "kcmbench COMMAND -h" for the flags of a command, and what its words mean.
 `
 
 // command runs one of the commands until it is done or ctx ends.
@@ -74,6 +82,9 @@ func dispatch(ctx context.Context, args []string, stdout, stderr io.Writer) int 
 	}
 	text, _, _ := strings.Cut(err.Error(), "\n") // a panic's stack would follow
 	fmt.Fprintf(stderr, "kcmbench %s: %s\n", name, text)
+	if errors.Is(err, errInterrupted) {
+		return 128 + int(syscall.SIGINT) // as a shell has it
+	}
 	var wrong *usageError
 	if errors.As(err, &wrong) {
 		return 2

@@ -29,8 +29,8 @@ Runs with equal settings share a curve. Runs that differ in their rate make late
 throughput, beside the target that -target gives and, for messages with service times, what
 an ideal queue would make of the same load. A FILE is named by its name, or NAME=FILE.
 
-	kcmbench report -o a.html a.json
-	kcmbench report -o b.html -target p99=500us inline=a.json workers=b.json
+  kcmbench report -o a.html a.json
+  kcmbench report -o b.html -target p99=500us inline=a.json workers=b.json
 
 Flags:`
 

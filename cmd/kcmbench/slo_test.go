@@ -104,7 +104,7 @@ func TestSLOInterrupted(t *testing.T) {
 	cancel()
 	var out, errs bytes.Buffer
 	status := dispatch(ctx, append([]string{"slo", "-p50", "1m"}, quick...), &out, &errs)
-	if status == 0 || errs.String() != "kcmbench slo: interrupted\n" || !strings.Contains(out.String(), "none met the target") {
+	if status != 130 || errs.String() != "kcmbench slo: interrupted\n" || !strings.Contains(out.String(), "none met the target") {
 		t.Errorf("status %d, error %q: %s", status, &errs, &out)
 	}
 }
