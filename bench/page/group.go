@@ -31,9 +31,16 @@ func settings(r *bench.Report) []setting {
 		{"service mode", r.ServiceMode},
 		{"replies", map[bool]string{true: "in order", false: "in any order"}[r.Order]},
 		{"frame", r.Frame},
+		{"classes", strings.Join(r.Kinds, "; ")},
+		{"profile", r.Profile},
+		{"replay", r.Replay},
+		{"batch", fmt.Sprint(r.Batch)},
+		{"think time", r.Think},
+		{"new connections after", r.Churn},
 		{"generator", r.Generator.Backend},
 		{"generator loops", fmt.Sprint(r.Generator.Loops)},
 	}
+	s = slices.DeleteFunc(s, func(s setting) bool { return s.Value == "" })
 	if r.Server != nil {
 		s = append(s, setting{"server", r.Server.Backend}, setting{"server loops", fmt.Sprint(r.Server.Loops)},
 			setting{"policy", r.Policy}, setting{"workers", fmt.Sprint(r.Workers)})

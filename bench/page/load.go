@@ -2,6 +2,7 @@ package page
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -122,19 +123,21 @@ func ideal(r *bench.Report, name string, workers int) (float64, bool) {
 	return percentile(&res.Disciplines[0].Sojourn, name)
 }
 
-// workload returns the Workload of a report as far as Jobs needs it.
+// workload returns the Workload of a report as far as Jobs needs it, if each message has
+// work and is sent at a time of a schedule that the report has.
 func workload(r *bench.Report) (*bench.Workload, bool) {
-	arrival, err := bench.ParseArrival(r.Arrival)
-	if err != nil || r.Rate == 0 {
-		return nil, false
-	}
-	service, err := bench.ParseService(r.Service)
-	if err != nil || service.None() {
-		return nil, false
-	}
-	return &bench.Workload{
-		Conns: r.Conns, Depth: r.Depth, Size: r.Size, Rate: r.Rate, Arrival: arrival, Service: service,
-		Seed: r.Seed, Unordered: !r.Order,
+	w := &bench.Workload{
+		Conns: r.Conns, Depth: r.Depth, Size: r.Size, Rate: r.Rate, Seed: r.Seed, Unordered: !r.Order, Batch: r.Batch,
 		Duration: time.Duration(r.Seconds * float64(time.Second)), Warmup: time.Duration(r.WarmupSeconds * float64(time.Second)),
-	}, true
+	}
+	if r.Rate == 0 || r.Replay != "" || len(r.Kinds) > 0 || r.Service == "0" {
+		return nil, false
+	}
+	var errs [3]error
+	w.Arrival, errs[0] = bench.ParseArrival(r.Arrival)
+	w.Service, errs[1] = bench.ParseService(r.Service)
+	if r.Profile != "" {
+		w.Profile, errs[2] = bench.ParseProfile(r.Profile)
+	}
+	return w, errors.Join(errs[:]...) == nil
 }
