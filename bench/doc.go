@@ -35,12 +35,21 @@
 // those behind it in the schedule: that is lateness, never a message left out. One
 // that is due and still unsent when the run ends is an error.
 //
+// A [Profile] changes the rate of an open loop: bursts, a ramp, a step. A schedule can be
+// replayed from a file. A Batch sends several messages at once. In a closed loop
+// connections may Think between a reply and the next message. With a [Churn] connections
+// end and are made anew, by the generator's own loop; what is due meanwhile waits and is
+// late, and how long connecting took is in the Report.
+//
+// What a message is follows from its number and the seed: its [Kind] if there are
+// several, its size from a distribution that is a [Sizes], its framing a [Frame].
+//
 // # Service times
 //
 // A Workload may carry work: each message says how long the server is to compute or to
 // sleep before it answers, by a distribution that is a [Service]. A [Server] with
 // [WorkMessage] does so, and [DoWork] does it for other handlers. Each [Class] of
-// messages, the quick and the slow, has latencies of its own.
+// messages, a Kind or else the quick and the slow, has latencies of its own.
 //
 // What of a latency is the server's fault shows beside a queue that loses no time.
 // [Ideal] simulates it: the same arrivals and service times, on a number of workers,
@@ -72,5 +81,6 @@
 // Each Report has a [Verdict]: whether the generator kept up, so that the figures are
 // those of the server. A run in which it did not fails, unless Config.AnyVerdict.
 //
-// The package does not compare servers or judge differences.
+// The package does not compare servers or judge differences: package judge does, from
+// many runs.
 package bench

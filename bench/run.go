@@ -40,6 +40,13 @@ type Config struct {
 	// AnyVerdict lets a run succeed whose Verdict is that the generator was the limit. The
 	// Report says so all the same.
 	AnyVerdict bool
+	// Interval cuts the measured time into parts of this length, 10 ms or more and
+	// MaxIntervals at most, which are the Report's Series; 0 does not. Each generator
+	// thread then needs 4 times the memory for its histograms.
+	Interval time.Duration
+	// OnInterval, if not nil, is called for each Interval as soon as it is over, on
+	// Run's goroutine. What it gets is valid until it returns.
+	OnInterval func(*Interval)
 }
 
 // Progress is how far a run is.
@@ -47,6 +54,11 @@ type Progress struct {
 	Elapsed, Total time.Duration // since the first message; warm-up included
 	Messages       int64         // right replies so far, warm-up included
 	PerSecond      float64       // since the last Progress
+	InFlight       int64         // messages that wait for a reply
+	Errors         int64         // so far
+	// P50 and P99 are of the latencies in the intervals that ended since the last
+	// Progress; 0 without any.
+	P50, P99 time.Duration
 }
 
 const (
@@ -65,8 +77,11 @@ func (c *Config) Check() error {
 	if c.MaxLateness < 0 {
 		return &OptionError{"max-lateness", c.MaxLateness, "a time"}
 	}
-	if expected := c.Rate * c.Duration.Seconds(); c.Record && expected > MaxJobs {
+	if c.Record && c.expected(c.Warmup, c.Warmup+c.Duration) > MaxJobs {
 		return &OptionError{"rate", c.Rate, fmt.Sprintf("at most %d messages in all, if they are recorded", MaxJobs)}
+	}
+	if c.Interval != 0 && (c.Interval < minInterval || c.Duration/c.Interval > MaxIntervals) {
+		return &OptionError{"interval", c.Interval, fmt.Sprintf("at least %v, and at most %d in the duration", minInterval, MaxIntervals)}
 	}
 	if c.Target != "" {
 		if _, _, err := SplitAddress(c.Target); err != nil {
@@ -74,8 +89,12 @@ func (c *Config) Check() error {
 		}
 		return nil
 	}
-	if limit := c.Server.MaxMessage; limit > 0 && c.Size.Max > limit || limit == 0 && c.Size.Max > DefaultMaxMessage {
-		return &OptionError{"size", c.Size, "at most max-message"}
+	most, limit := c.bounds().Max, c.Server.MaxMessage
+	if limit == 0 {
+		limit = DefaultMaxMessage
+	}
+	if most > limit {
+		return &OptionError{"size", most, "at most max-message"}
 	}
 	o := c.serverOptions()
 	return o.Check()
@@ -84,7 +103,8 @@ func (c *Config) Check() error {
 // serverOptions returns those of the embedded server.
 func (c *Config) serverOptions() ServerOptions {
 	o := c.Server
-	if !c.Workload.Service.None() {
+	o.Frame = c.Workload.Frame
+	if c.works() {
 		o.Work = WorkMessage
 	}
 	return o
@@ -143,6 +163,8 @@ type run struct {
 	ended   chan *generator
 	start   time.Time
 	missed  bool // replies, when the time to wait for them was over
+	filled  chan *span
+	figures *collector
 
 	cost [2]sample  // when measuring begins and ends
 	time [2]cpuTime // likewise
@@ -151,7 +173,7 @@ type run struct {
 // own returns what the generator threads have to answer for.
 func (r *run) own() (o own) {
 	for _, g := range r.threads {
-		o.add(g.own)
+		o.add(g.blame)
 	}
 	return o
 }
@@ -198,6 +220,8 @@ func (r *run) begin(ctx context.Context) error {
 		return fmt.Errorf("target %s: %w", r.address, err)
 	}
 	r.running, r.ended = r.Threads, make(chan *generator, r.Threads)
+	r.filled = make(chan *span, r.Threads*(1+spares))
+	r.figures = newCollector(&r.Workload, r.Threads, r.OnInterval)
 	for i, cpu := range r.cpus(loops) {
 		g, err := newGenerator(&r.Workload, i, r.Threads, r.Backend, cpu, r.ended)
 		if err != nil {
@@ -206,6 +230,9 @@ func (r *run) begin(ctx context.Context) error {
 		g.maxLateness = r.MaxLateness
 		if r.Record {
 			g.recorder = newRecorder(&r.Workload, len(g.conns))
+		}
+		if r.Interval > 0 {
+			g.slice(r.Interval, r.filled)
 		}
 		r.threads = append(r.threads, g)
 	}
@@ -256,6 +283,7 @@ const settle = 10 * time.Millisecond
 // measure lets the threads run and waits for their end. The error is that of ctx.
 func (r *run) measure(ctx context.Context) error {
 	r.start = time.Now().Add(time.Millisecond)
+	r.figures.begin = r.start.Add(r.Warmup)
 	for _, g := range r.threads {
 		if err := g.start(r.start); err != nil {
 			g.finish(err)
@@ -278,7 +306,31 @@ func (r *run) measure(ctx context.Context) error {
 		r.missed = true
 		r.stop()
 	}
+	r.gather()
 	return ctx.Err()
+}
+
+// gather takes what the threads recorded last.
+func (r *run) gather() {
+	for {
+		select {
+		case s := <-r.filled:
+			r.take(s)
+			continue
+		default:
+		}
+		break
+	}
+	for _, g := range r.threads {
+		r.figures.end(g)
+	}
+}
+
+// take takes a span and gives it back to its thread.
+func (r *run) take(s *span) {
+	r.figures.take(s)
+	s.reset()
+	s.owner.spare <- s // has room for all of them
 }
 
 // wait waits until a time, or until ctx ends, or until every thread has ended, and
@@ -305,16 +357,28 @@ func (r *run) wait(ctx context.Context, until time.Time) (finished bool) {
 			return false
 		case <-timer.C:
 			return false
+		case s := <-r.filled:
+			r.take(s)
 		case now := <-second:
 			n := r.messages()
-			r.Progress(Progress{
-				Elapsed: now.Sub(r.start), Total: r.Warmup + r.Duration, Messages: n,
-				PerSecond: float64(n-before) / now.Sub(last).Seconds(),
-			})
+			p := r.progress()
+			p.Messages, p.PerSecond = n, float64(n-before)/now.Sub(last).Seconds()
+			p.Elapsed, p.Total = now.Sub(r.start), r.Warmup+r.Duration
+			r.Progress(p)
 			before, last = n, now
 		}
 	}
 	return true
+}
+
+// progress returns how the threads stand.
+func (r *run) progress() (p Progress) {
+	for _, g := range r.threads {
+		p.InFlight += g.liveInFlight.Load()
+		p.Errors += g.liveErrors.Load()
+	}
+	p.P50, p.P99 = r.figures.recent()
+	return p
 }
 
 func (r *run) stop() {

@@ -55,7 +55,7 @@ func (q *queue) p99(rate float64, rng *rand.Rand) float64 {
 func (q *queue) trial(target float64, seed uint64) Trial {
 	return func(_ context.Context, rate float64, n int) (Outcome, error) {
 		if p99 := q.p99(rate, rand.New(rand.NewPCG(seed, uint64(n)))); p99 > target {
-			return Outcome{Verdict: Missed, Why: fmt.Sprintf("p99 %.1f us", p99/1e3)}, nil
+			return Outcome{Finding: Missed, Why: fmt.Sprintf("p99 %.1f us", p99/1e3)}, nil
 		}
 		return Outcome{}, nil
 	}
@@ -135,7 +135,7 @@ func TestSearchInterval(t *testing.T) {
 			for range searches {
 				res, err := Search(t.Context(), Options{Start: 1000, Repeats: repeats}, func(_ context.Context, rate float64, _ int) (Outcome, error) {
 					if p99 := -math.Log(0.01) / (mu - rate) * math.Exp(noise*rng.NormFloat64()); rate >= mu || p99 > target {
-						return Outcome{Verdict: Missed}, nil
+						return Outcome{Finding: Missed}, nil
 					}
 					return Outcome{}, nil
 				})
@@ -158,10 +158,10 @@ func TestSearchInterval(t *testing.T) {
 }
 
 // steps is a server that holds up to a rate, the same every time.
-func steps(limit float64, above Verdict) Trial {
+func steps(limit float64, above Finding) Trial {
 	return func(_ context.Context, rate float64, _ int) (Outcome, error) {
 		if rate > limit {
-			return Outcome{Verdict: above, Why: "over the limit"}, nil
+			return Outcome{Finding: above, Why: "over the limit"}, nil
 		}
 		return Outcome{}, nil
 	}
@@ -172,7 +172,7 @@ func steps(limit float64, above Verdict) Trial {
 func TestSearchExact(t *testing.T) {
 	for _, limit := range []float64{10, 999, 1000, 1001, 4000, 123456, 5e6} {
 		for _, start := range []float64{10, 1000, 1e5} {
-			for _, above := range []Verdict{Missed, Lost, Behind} {
+			for _, above := range []Finding{Missed, Lost, Behind} {
 				res, err := Search(t.Context(), Options{Start: start, Min: 1}, steps(limit, above))
 				if err != nil {
 					t.Fatal(err)
@@ -248,14 +248,14 @@ func TestSearchEnds(t *testing.T) {
 // the generator late, does not.
 func TestSearchMajority(t *testing.T) {
 	for _, c := range []struct {
-		v    Verdict
+		v    Finding
 		want float64 // roughly
 	}{{Missed, 10_000}, {Behind, 10_000}, {Lost, 4000}} {
 		seen := map[float64]int{}
 		res, err := Search(t.Context(), Options{Start: 4000, Min: 1}, func(ctx context.Context, rate float64, n int) (Outcome, error) {
 			seen[rate]++
 			if rate > 4000 && seen[rate] == 2 {
-				return Outcome{Verdict: c.v, Why: "once"}, nil
+				return Outcome{Finding: c.v, Why: "once"}, nil
 			}
 			return steps(10_000, Missed)(ctx, rate, n)
 		})
@@ -285,10 +285,13 @@ func TestResultJSON(t *testing.T) {
 	if back.Rate != res.Rate || back.Limit != Missed || !slices.Equal(back.Trials, res.Trials) || len(back.Rates) != len(res.Rates) {
 		t.Errorf("%s", b)
 	}
-	if b, err := json.Marshal(&Result{}); err != nil || strings.Contains(string(b), "null") {
+	none, broken := Search(t.Context(), Options{Start: 1000}, func(context.Context, float64, int) (Outcome, error) {
+		return Outcome{}, errors.New("broken")
+	})
+	if b, err := json.Marshal(none); broken == nil || err != nil || strings.Contains(string(b), "null") {
 		t.Errorf("%s, %v", b, err)
 	}
-	if err := new(Verdict).UnmarshalText([]byte("won")); err == nil {
-		t.Error("a verdict that is none")
+	if err := new(Finding).UnmarshalText([]byte("won")); err == nil {
+		t.Error("a finding that is none")
 	}
 }

@@ -85,7 +85,7 @@ func TestUsage(t *testing.T) {
 		{"-duration 0", "-duration 0s: want"},
 		{"-duration 5", "-duration"},
 		{"-warmup -1s", "-warmup -1s: want"},
-		{"-frame json", `"json" for flag -frame: want len32`},
+		{"-frame json", `"json" for flag -frame: want lenBITS`},
 		{"-backend kqueue", `-backend: back end "kqueue": want auto, uring or epoll`},
 		{"-threads 0", "-threads 0: want at least 1"},
 		{"-threads 3 -conns 2", "-threads 3: want 1 to the number of connections, 2"},
@@ -114,6 +114,23 @@ func TestUsage(t *testing.T) {
 		{"-order=maybe", `"maybe" for -order`},
 		{"-order=false -size 7", "-size 7: want at least 8 bytes"},
 		{"-work message", "-work"},
+		{"-size exp:0", "-size: want at least a byte"},
+		{"-size normal:5", "-size: want SIZE, MIN-MAX, exp:"},
+		{"-size file:/nonexistent/file", "-size: open /nonexistent/file"},
+		{"-service lognormal:10us,0", "-service: want a sigma"},
+		{"-frame len12", `"len12" for flag -frame: want lenBITS`},
+		{"-frame len8 -size 256", "-size 256: want at most what the length field of len8 holds"},
+		{"-class get", "flag -class: want"},
+		{"-class=a|50%", "flag -class: want"},
+		{"-profile sine", `"sine" for flag -profile: want steady, bursty:`},
+		{"-profile ramp:10", "-profile ramp:10: want steady, unless there is a rate"},
+		{"-rate 10 -think 1ms", "-think 1ms: want 0 in an open loop"},
+		{"-batch 2", "-batch 2: want at most the depth, 1"},
+		{"-batch -1", "-batch -1: want 1 to"},
+		{"-churn -1", `"-1" for flag -churn: want a number of messages or a time`},
+		{"-replay /nonexistent/file", "-replay: open /nonexistent/file"},
+		{"-max-lateness -1s", "-max-lateness -1s: want a time"},
+		{"serve -frame len99", "-frame: want lenBITS"},
 		{"serve -listen there", "-listen there: want host:port or unix:/path"},
 		{"serve -loops -1", "-loops -1: want 0 or more"},
 		{"serve -policy idle", "-workers 0: want at least 1 with the policy idle"},
@@ -474,7 +491,7 @@ func TestRunInterrupted(t *testing.T) {
 		t.Fatal("no message from the generator")
 	}
 	out, status := gen.end(t, syscall.SIGINT)
-	if status != 1 || gen.stderr.String() != "kcmbench run: interrupted\n" {
+	if status != 130 || gen.stderr.String() != "kcmbench run: interrupted\n" {
 		t.Errorf("status %d: %s", status, &gen.stderr)
 	}
 	if !strings.Contains(out, "errors      0 ") || strings.Contains(out, "messages    0 ") {
