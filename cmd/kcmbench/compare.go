@@ -89,12 +89,12 @@ func runCompare(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		return f, c, complete
 	}
 	f, _, _ := each()
-	if err := parseFirst(f, args, stdout, aboutCompare); err != nil {
+	files, err := parseFiles(f, args, stdout, aboutCompare)
+	if err != nil {
 		return err
 	}
 	given := map[string]bool{}
 	f.Visit(func(set *flag.Flag) { given[set.Name] = true })
-	var err error
 	if given["a"] || given["b"] {
 		rep.Paired = true
 		configs := make([]*bench.Config, 2)
@@ -113,11 +113,11 @@ func runCompare(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		}
 		err = rep.measure(ctx, configs, pairs, say)
 	} else {
-		if err := compareFiles(f, given); err != nil {
+		if err := compareFiles(files, given); err != nil {
 			return err
 		}
 		for i, s := range []*side{&rep.A, &rep.B} {
-			s.Files = strings.Split(f.Arg(i), ",")
+			s.Files = strings.Split(files[i], ",")
 			if err := s.read(); err != nil {
 				return err
 			}
@@ -167,8 +167,8 @@ func flagName(word string) string {
 }
 
 // compareFiles returns a usage error unless two arguments are there and no flag of run.
-func compareFiles(f *flag.FlagSet, given map[string]bool) error {
-	if f.NArg() != 2 {
+func compareFiles(files []string, given map[string]bool) error {
+	if len(files) != 2 {
 		return &usageError{errors.New("want two files of reports, A.json B.json, or flags of two sides, -a and -b")}
 	}
 	for name := range given {
@@ -263,6 +263,13 @@ var traits = []struct {
 	{"service", func(r *bench.Report) string { return r.Service }},
 	{"service-mode", func(r *bench.Report) string { return r.ServiceMode }},
 	{"order", func(r *bench.Report) string { return fmt.Sprint(r.Order) }},
+	{"frame", func(r *bench.Report) string { return r.Frame }},
+	{"class", func(r *bench.Report) string { return strings.Join(r.Kinds, "; ") }},
+	{"profile", func(r *bench.Report) string { return r.Profile }},
+	{"replay", func(r *bench.Report) string { return r.Replay }},
+	{"batch", func(r *bench.Report) string { return fmt.Sprint(r.Batch) }},
+	{"think", func(r *bench.Report) string { return r.Think }},
+	{"churn", func(r *bench.Report) string { return r.Churn }},
 	{"warmup_seconds", func(r *bench.Report) string { return fmt.Sprint(r.WarmupSeconds) }},
 	{"policy", func(r *bench.Report) string { return r.Policy }},
 	{"workers", func(r *bench.Report) string { return fmt.Sprint(r.Workers) }},

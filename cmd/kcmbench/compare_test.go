@@ -202,7 +202,7 @@ func TestCompareInterrupted(t *testing.T) {
 	cancel()
 	var out, errs bytes.Buffer
 	status := dispatch(ctx, append([]string{"compare", "-b", "-depth 2"}, quick...), &out, &errs)
-	if status == 0 || errs.String() != "kcmbench compare: interrupted\n" || !strings.Contains(out.String(), "A: 0 runs") {
+	if status != 130 || errs.String() != "kcmbench compare: interrupted\n" || !strings.Contains(out.String(), "A: 0 runs") {
 		t.Errorf("status %d, error %q: %s", status, &errs, &out)
 	}
 }

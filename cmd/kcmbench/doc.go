@@ -10,6 +10,7 @@
 //	kcmbench report FILE...  make a page of results
 //	kcmbench merge FILE...   add up the results of several generators
 //	kcmbench probe [-json]   say what this machine offers
+//	kcmbench completion SH   print a script for bash, zsh or fish that completes all this
 //
 // Without a target, run starts an echo server in its own process, so
 //
@@ -100,7 +101,7 @@
 // latency percentiles on standard output, and on standard error a line a second while
 // it runs if that is a terminal. Serve prints "listening ADDR" as soon as it accepts,
 // and its counters when SIGINT or SIGTERM has ended it: what has arrived is answered
-// first. SIGINT and SIGTERM end run early; it reports what it has, and fails.
+// first. SIGINT and SIGTERM end the others early; they report what they have.
 //
 // The JSON of run is one object, bench.Report, written with run -json FILE, after a
 // failure as well unless the run could not begin. Its keys:
@@ -207,6 +208,8 @@
 // # Exit status
 //
 // 0 on success; 1 if the run failed, a message was lost, changed or duplicated, or the
-// generator was the limit (see bench.Verdict; -verdict=false); 2 for wrong usage. Errors
-// are one line on standard error that names the flag or the address.
+// generator was the limit (see bench.Verdict; -verdict=false), or if slo, sweep or compare
+// have no answer; 2 for wrong usage; 130 after SIGINT or SIGTERM, when what was measured
+// until then has been reported. Errors are one line on standard error that names the flag
+// or the address.
 package main

@@ -29,8 +29,8 @@ Runs with equal settings share a curve. Runs that differ in their rate make late
 throughput, beside the target that -target gives and, for messages with service times, what
 an ideal queue would make of the same load. A FILE is named by its name, or NAME=FILE.
 
-	kcmbench report -o a.html a.json
-	kcmbench report -o b.html -target p99=500us inline=a.json workers=b.json
+  kcmbench report -o a.html a.json
+  kcmbench report -o b.html -target p99=500us inline=a.json workers=b.json
 
 Flags:`
 
@@ -45,6 +45,9 @@ func runReport(_ context.Context, args []string, stdout, _ io.Writer) error {
 	files, err := parseFiles(f, args, stdout, aboutReport)
 	if err != nil {
 		return err
+	}
+	if len(files) == 0 {
+		return &usageError{fmt.Errorf("want the name of at least one file that run -json wrote")}
 	}
 	if out == "" {
 		return &usageError{fmt.Errorf("-o: want a file to write the page to")}
@@ -64,24 +67,17 @@ func runReport(_ context.Context, args []string, stdout, _ io.Writer) error {
 	return nil
 }
 
-// parseFiles parses flags and the files among them, before, between or after; at least
-// one.
+// parseFiles parses flags and the files among them, before, between or after.
 func parseFiles(f *flag.FlagSet, args []string, stdout io.Writer, about string) (files []string, err error) {
 	for {
-		f.SetOutput(io.Discard)
-		f.Usage = func() {}
-		if err := f.Parse(args); err != nil {
-			return nil, parse(f, args, stdout, about)
+		if err := parseFirst(f, args, stdout, about); err != nil {
+			return nil, err
 		}
 		if f.NArg() == 0 {
-			break
+			return files, nil
 		}
 		files, args = append(files, f.Arg(0)), f.Args()[1:]
 	}
-	if len(files) == 0 {
-		return nil, &usageError{fmt.Errorf("want the name of at least one file that run -json wrote")}
-	}
-	return files, nil
 }
 
 func parseTarget(s string) (*page.Target, error) {
