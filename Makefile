@@ -12,7 +12,7 @@ FRAMING   ?=
 ENDURE    ?= 30s
 CONFORM   ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress endure known dispatch framing peers nested conformance reference check
+.PHONY: help build test race invariants fuzz lint bench examples stress endure known dispatch framing peers nested conformance reference chromium check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -92,5 +92,9 @@ conformance: ## the scripts of internal/conformance on real kernels in QEMU and 
 reference: ## what kcmbench writes, read by HdrHistogram's JavaScript and a validator of JSON Schema
 	npm install --silent --no-audit --no-fund --prefix .reference hdr-histogram-js@3.0.1 ajv@8.17.1
 	NODE_PATH=$(CURDIR)/.reference/node_modules $(GO) test -count=1 -tags reference -run '^TestReference' ./cmd/kcmbench
+
+# Needs chromium (Debian's package).
+chromium: ## the page of kcmbench report, drawn by Chromium
+	$(GO) test -count=1 -tags chromium -run '^TestChromium' ./bench/page
 
 check: test race invariants lint fuzz examples nested ## what CI runs

@@ -118,6 +118,7 @@ type Client struct {
 	losing  sync.Mutex // one lose at a time
 
 	draining      atomic.Bool
+	telling       atomic.Int32  // Dones that have not returned
 	ended         chan struct{} // has a token when a call has ended while draining
 	refuse, close sync.Once
 }
@@ -182,7 +183,8 @@ func (cl *Client) Close() error {
 // stop lets no more calls begin.
 func (cl *Client) stop() { cl.refuse.Do(func() { close(cl.closed) }) }
 
-// CloseWithDrain is Close that first waits until the calls that are out have ended. Meanwhile
+// CloseWithDrain is Close that first waits until the calls that are out have ended, and Done
+// has returned. Meanwhile
 // none can be made: ErrClosed. When ctx ends before, the rest ends with ErrClosed, and ctx.Err is
 // returned. On a loop's thread it returns EDEADLK and does nothing.
 func (cl *Client) CloseWithDrain(ctx context.Context) error {
@@ -194,11 +196,11 @@ func (cl *Client) CloseWithDrain(ctx context.Context) error {
 	return err
 }
 
-// drain waits until no call is out; none can be begun any more.
+// drain waits until no call is out and no Done is running; none can be begun any more.
 func (cl *Client) drain(ctx context.Context) error {
 	cl.stop()
 	cl.draining.Store(true)
-	for cl.InFlight() > 0 {
+	for cl.InFlight() > 0 || cl.telling.Load() > 0 {
 		select {
 		case <-cl.ended:
 		case <-ctx.Done():
@@ -255,7 +257,10 @@ func (cl *Client) begin(ctx context.Context, s *callSlot, c *Call, msg *sgmsg.Me
 			err = cl.opt.IDs.Request.Set(&c.Request, socket.memory(), cl.number(r))
 		}
 	}
-	if err == nil && c.Resend {
+	if err == nil && c.Resend { // to be kept for as long as the reply takes, so in no receive buffer
+		for _, l := range cl.mux.loops {
+			_ = l.Unpin(&c.Request) // without memory it stays where it is
+		}
 		err = c.Request.Clone(&s.kept, 0, c.Request.Len())
 	}
 	if err != nil {
@@ -379,7 +384,11 @@ func (cl *Client) orphan(r callRef, id uint64) bool {
 // lose is called when p has ended: no reply comes from it. p's loop's thread, unless that
 // has ended.
 func (cl *Client) lose(p *Psock, cause error) {
-	var lost []callRef
+	type lost struct {
+		callRef
+		err error
+	}
+	var told []lost // when nothing is locked any more
 	cl.losing.Lock()
 	for i := range cl.slots {
 		s := &cl.slots[i]
@@ -392,34 +401,36 @@ func (cl *Client) lose(p *Psock, cause error) {
 		case ph == callSent && r.swap(callSent, callMoving):
 			if !s.call.Resend {
 				s.state.Store(r.word(callEnded))
-				lost = append(lost, r)
-				continue
+				told = append(told, lost{r, &CallError{Psock: p.index, Cause: cause}})
+			} else if err := cl.again(r); err != nil {
+				if _, ok := r.end(); ok {
+					told = append(told, lost{r, err})
+				}
 			}
-			cl.again(r)
 		case ph == callResting && r.swap(callResting, callFree):
 			s.vacate()
 		}
 	}
 	cl.losing.Unlock()
-	for _, r := range lost {
-		r.tell(callEnded, &CallError{Psock: p.index, Cause: cause})
+	for _, l := range told {
+		l.tell(callEnded, l.err)
 	}
 }
 
-// again queues the request of a moving call once more.
-func (cl *Client) again(r callRef) {
+// again queues the request of a moving call once more. On error it is queued nowhere.
+func (cl *Client) again(r callRef) error {
 	s := r.slot
 	var m sgmsg.Message
 	err := s.kept.Clone(&m, 0, s.kept.Len())
 	socket := s.socket
 	s.state.Store(r.word(callQueued))
 	if err == nil {
-		if err = socket.resendCall(&m, r); err == nil {
-			return
-		}
+		err = socket.resendCall(&m, r)
 	}
-	m.Reset()
-	cl.cancel(r, err)
+	if err != nil {
+		m.Reset()
+	}
+	return err
 }
 
 // resting are the numbers of one loop's calls that were given up.

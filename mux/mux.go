@@ -167,6 +167,7 @@ func (sh *shard) add(p *Psock) {
 	sh.psocks = append(sh.psocks, p)
 	sh.load.Add(1)
 	sh.stats.opened++
+	sh.hook() // what is sent on may keep receive buffers, whoever sends it
 }
 
 func (sh *shard) remove(p *Psock) {

@@ -189,6 +189,7 @@ func (s *Socket) sendPart(ctx context.Context, msg *sgmsg.Message, f Flags, end 
 		return 0, err
 	}
 	if n > 0 {
+		tx.made.Add(1)
 		o.append(msg)
 		o.stats.bytes += uint64(n)
 	} else {
@@ -197,9 +198,7 @@ func (s *Socket) sendPart(ctx context.Context, msg *sgmsg.Message, f Flags, end 
 	if !end {
 		return n, nil
 	}
-	if o.end() {
-		tx.made.Add(1)
-	}
+	o.end()
 	switch {
 	case f&Batch != 0:
 		o.more = true

@@ -5,8 +5,11 @@
 //	kcmbench serve [flags]   run the echo server alone
 //	kcmbench slo [flags]     look for the highest rate that meets a target of latency
 //	kcmbench sweep [flags]   do a run for each value of a flag
+//	kcmbench compare A B     say whether two sides differ, from many runs of each
 //	kcmbench ideal [flags]   simulate the queue of a load, without other costs
+//	kcmbench report FILE...  make a page of results
 //	kcmbench probe [-json]   say what this machine offers
+//	kcmbench completion SH   print a script for bash, zsh or fish that completes all this
 //
 // Without a target, run starts an echo server in its own process, so
 //
@@ -82,13 +85,22 @@
 //
 //	kcmbench sweep -over policy=idle,fifo -over rate=5000,10000,20000 -workers 4 -order=false
 //
+// # Comparison
+//
+// Compare says of percentiles, throughput and CPU time whether two sides differ, from ten
+// runs or more of each: reports in files, or runs that it does now, in pairs that take
+// turns in being first.
+//
+//	kcmbench compare A.json B.json
+//	kcmbench compare -pairs 20 -a "-policy idle" -b "-policy fifo" -workers 4 -rate 20000
+//
 // # Output
 //
 // Run prints the machine, where server and generator ran, rate, cost per message and
 // latency percentiles on standard output, and on standard error a line a second while
 // it runs if that is a terminal. Serve prints "listening ADDR" as soon as it accepts,
 // and its counters when SIGINT or SIGTERM has ended it: what has arrived is answered
-// first. SIGINT and SIGTERM end run early; it reports what it has, and fails.
+// first. SIGINT and SIGTERM end the others early; they report what they have.
 //
 // The JSON of run is one object, bench.Report, written with run -json FILE, after a
 // failure as well unless the run could not begin. Its keys:
@@ -182,9 +194,21 @@
 //	                             the key of bends most, the other flags being the same
 //	failure                      in words; absent if there was none
 //
+// The JSON of compare, written with compare -json FILE, is one object:
+//
+//	schema                       1
+//	paired, alpha                whether runs are in pairs; 1 less the confidence
+//	a, b                         {flags or files, runs}; runs are run's objects
+//	differ                       what the sides are unequal in
+//	differences                  [{figure, runs_a, runs_b, a, b, ratio, low, high,
+//	                             p_mann_whitney, p_signed_rank, p_holm, shown}]
+//	failure                      in words; absent if there was none
+//
 // # Exit status
 //
 // 0 on success; 1 if the run failed, a message was lost, changed or duplicated, or the
-// generator was the limit (see bench.Verdict; -verdict=false); 2 for wrong usage. Errors
-// are one line on standard error that names the flag or the address.
+// generator was the limit (see bench.Verdict; -verdict=false), or if slo, sweep or compare
+// have no answer; 2 for wrong usage; 130 after SIGINT or SIGTERM, when what was measured
+// until then has been reported. Errors are one line on standard error that names the flag
+// or the address.
 package main

@@ -39,6 +39,10 @@ func parse(f *flag.FlagSet, args []string, stdout io.Writer, about string) error
 
 // parseFirst is parse for commands that take arguments after the flags.
 func parseFirst(f *flag.FlagSet, args []string, stdout io.Writer, about string) error {
+	if c, ok := stdout.(*catcher); ok {
+		c.flags = f
+		return flag.ErrHelp
+	}
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
 	err := f.Parse(args)
@@ -79,7 +83,7 @@ func (t text[T]) String() string {
 // backendFlag defines -backend.
 func backendFlag(f *flag.FlagSet, b *ring.Backend) {
 	f.Var(text[ring.Backend]{b, ring.ParseBackend, ring.Backend.String}, "backend",
-		"auto, uring or epoll; auto takes io_uring where it works")
+		"`auto, uring or epoll`; auto takes io_uring where it works")
 }
 
 // pinFlag defines -pin.
@@ -192,7 +196,7 @@ func defineLoad(f *flag.FlagSet, w *bench.Workload) {
 func defineArrivals(f *flag.FlagSet, w *bench.Workload) {
 	f.IntVar(&w.Conns, "conns", 64, "connections")
 	f.Float64Var(&w.Rate, "rate", 0, "messages per second over all connections, open loop; 0: closed loop")
-	f.Var(text[bench.Arrival]{&w.Arrival, bench.ParseArrival, bench.Arrival.String}, "arrival", "distances of messages in an open loop: fixed or poisson")
+	f.Var(text[bench.Arrival]{&w.Arrival, bench.ParseArrival, bench.Arrival.String}, "arrival", "distances of messages in an open loop: `fixed or poisson`")
 	f.Var(text[bench.Profile]{&w.Profile, bench.ParseProfile, bench.Profile.String}, "profile",
 		"open loop: how the rate changes: `steady`; bursty:ON,OFF, nothing for OFF and more for ON, with -rate as the mean; ramp:RATE, from that to -rate in the measured time; step:RATE,TIME, -rate from that time of it on")
 	f.IntVar(&w.Batch, "batch", 1, "messages of a connection that are sent together, in one write")

@@ -15,6 +15,9 @@ carry: it simulates their arrivals at a number of workers, one queue before them
 first come, first served) or all messages at once (ps: each gets an equal share, one
 worker at most). What a server needs beyond that is its own.
 
+  kcmbench ideal -rate 20000 -arrival poisson -service bimodal:10us,2ms,1% -workers 4
+  kcmbench ideal -trace record.csv -workers 8 -discipline fcfs
+
 The load is that of run with the same flags and one thread, to the message, and must be
 an open loop; or it is a file that run -record has written. Waiting is the time before
 the work begins, sojourn that to its end.

@@ -491,7 +491,7 @@ func TestRunInterrupted(t *testing.T) {
 		t.Fatal("no message from the generator")
 	}
 	out, status := gen.end(t, syscall.SIGINT)
-	if status != 1 || gen.stderr.String() != "kcmbench run: interrupted\n" {
+	if status != 130 || gen.stderr.String() != "kcmbench run: interrupted\n" {
 		t.Errorf("status %d: %s", status, &gen.stderr)
 	}
 	if !strings.Contains(out, "errors      0 ") || strings.Contains(out, "messages    0 ") {

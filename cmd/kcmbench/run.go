@@ -13,10 +13,29 @@ import (
 )
 
 const aboutRun = `kcmbench run sends messages, checks every reply to the last byte, and prints rate and
-latency. Without -target it starts an echo server in its own process. Exit status 1
-means that the run failed, a message was lost, changed or duplicated, or the generator
+latency. Without -target it starts an echo server in its own process.
+
+  kcmbench run -depth 16                                  the highest rate: closed loop
+  kcmbench run -rate 20000 -arrival poisson               latency at a rate: open loop
+  kcmbench run -target 10.0.0.2:7000 -rate 20000 -json out.json -hdr out.hlog
+  kcmbench run -rate 5000 -service bimodal:10us,2ms,1% -workers 4 -order=false
+
+What the words mean:
+  closed loop  each connection keeps -depth messages in flight, and sends the next when a
+               reply has come: a server that stops delays few messages, and hides it
+  open loop    with -rate or -replay: messages are due at times fixed beforehand, whatever
+               the server does, and latency counts from those
+  p99          99 of 100 messages took as long or less
+  from send    latency from when a message was sent, not from when it was due
+  lateness     from when it was due to when it was sent
+  warm-up      messages sent before the measured time; checked, but in no figure
+  verdict      whether the figures are those of the server: not if the generator was late by
+               its own fault, or its threads had no time left
+
+Exit status 1 means that the run failed, a message was lost, changed or duplicated, or the generator
 and not the server was the limit (-verdict=false: the report alone says so): its
-threads had no time left, or sent too many messages later than -max-lateness.
+threads had no time left, or sent too many messages later than -max-lateness. 130 means
+that it was interrupted; what was measured until then is reported.
 
 With -service each message says how long the server is to work on it, in the first 5
 bytes of its payload: microseconds, 4 bytes big endian, then 0 to spin or 1 to sleep.
@@ -69,7 +88,7 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	}
 	rep, err := bench.Run(ctx, c)
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		err = errors.New("interrupted")
+		err = errInterrupted
 	}
 	if rep == nil {
 		_ = out.end(nil) // err says more

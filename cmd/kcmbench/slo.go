@@ -98,6 +98,10 @@ func runSLO(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
+	if err := o.Check(); err != nil {
+		return &usageError{err}
+	}
+	c.Rate = o.Start // any: the load is an open loop
 	if err := complete(); err != nil {
 		return err
 	}
@@ -105,9 +109,6 @@ func runSLO(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		return err
 	}
 	o.Start = max(o.Start, o.Min)
-	if err := o.Check(); err != nil {
-		return &usageError{err}
-	}
 	rep := &sloReport{Schema: bench.Schema}
 	for _, l := range limits {
 		rep.Targets = append(rep.Targets, sloTarget{l.name, float64(l.most) / 1e3})
@@ -130,7 +131,7 @@ func runSLO(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if err != nil {
 		rep.Failure = err.Error()
 	}
-	if len(res.Trials) > 0 && !c.Service.None() {
+	if len(res.Trials) > 0 {
 		if *workers == 0 {
 			*workers = workersOf(res.Trials[0].Figures.(*bench.Report))
 		}
@@ -148,6 +149,8 @@ func sloLimits(f *flag.FlagSet, most []time.Duration) ([]bound, error) {
 		switch {
 		case set.Name == "rate":
 			wrong = &usageError{errors.New("-rate is what slo looks for; -from and -to say where")}
+		case set.Name == "replay":
+			wrong = &usageError{errors.New("-replay has a rate of its own, and slo looks for one")}
 		case i < 0:
 		case most[i] <= 0:
 			wrong = &usageError{fmt.Errorf("-%s %v: want a positive time", set.Name, most[i])}
@@ -192,20 +195,37 @@ func sloTrial(c bench.Config, limits []bound, say io.Writer) judge.Trial {
 // idealSample is how many messages each trial of an ideal queue has at most.
 const idealSample = 200_000
 
-// idealSLO is the same search on a queue that is simulated. It is nil if that does not
-// find anything.
-func idealSLO(ctx context.Context, w bench.Workload, limits []bound, workers int) *sloIdeal {
-	work := 0.0 // of a message, in the mean
-	for _, class := range w.Service.Classes() {
-		work += class.Share * class.Time.Seconds()
+// meanService returns the work of a message, of a sample; 0 if there is none.
+func meanService(w bench.Workload) time.Duration {
+	w.Rate, w.Warmup, w.Duration, w.Profile = 1000, 0, 10*time.Second, bench.Profile{}
+	jobs, err := w.Jobs()
+	if err != nil {
+		return 0
 	}
-	capacity := float64(workers) / work
+	var sum time.Duration
+	for _, j := range jobs.List {
+		sum += j.Service
+	}
+	return sum / time.Duration(len(jobs.List))
+}
+
+// idealSLO is the same search on a queue that is simulated. It is nil if messages are no
+// work, or that does not find anything.
+func idealSLO(ctx context.Context, w bench.Workload, limits []bound, workers int) *sloIdeal {
+	work := meanService(w)
+	if work <= 0 {
+		return nil
+	}
+	capacity := float64(workers) / work.Seconds()
+	steady := w.Profile == bench.Profile{}
 	res, err := judge.Search(ctx, judge.Options{Start: capacity / 2, Min: capacity / 1e4, Max: min(2*capacity, 1e9), Repeats: 3},
 		func(_ context.Context, rate float64, n int) (judge.Outcome, error) {
 			w := w
 			w.Rate, w.Seed = rate, w.Seed+uint64(n)
-			w.Warmup = min(w.Warmup, time.Duration(idealSample/10/rate*1e9))
-			w.Duration = min(w.Duration, time.Duration(idealSample/rate*1e9))
+			if steady { // else shorter is another load
+				w.Warmup = min(w.Warmup, time.Duration(idealSample/10/rate*1e9))
+				w.Duration = min(w.Duration, time.Duration(idealSample/rate*1e9))
+			}
 			jobs, err := w.Jobs()
 			if err != nil {
 				return judge.Outcome{}, err

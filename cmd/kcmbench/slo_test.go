@@ -38,8 +38,10 @@ func TestSLOUsage(t *testing.T) {
 		{"-p99 1ms -rate 5", "-rate is what slo looks for"},
 		{"-p99 1ms -repeats 4", "repeats 4: want an odd number"},
 		{"-p99 1ms -resolution 3", "resolution 3: want 0.0001 to 1"},
-		{"-p99 1ms -from 0 -to -1", "-duration 5s: too short for these limits"},
-		{"-p99 1ms -from 5000 -to 4000", "search from 5000 within 200 to 4000: want positive rates in order"},
+		{"-p99 1ms -from 0", "search from 0 within 0 to 1e+09: want positive rates in order"},
+		{"-p99 1ms -from 5000 -to 4000", "search from 5000 within 5000 to 4000: want positive rates in order"},
+		{"-p99 1ms -replay /dev/null", "-replay"},
+		{"-p99 1ms -think 1ms", "-think 1ms: want 0 in an open loop"},
 		{"-p99.99 1ms -to 1000 -duration 1s", "-duration 1s: too short for these limits: below 100000/s fewer than 10"},
 		{"-p99 1ms -conns 0", "-conns 0: want 1 to"},
 		{"-p99 1ms -policy fifo", "-workers 0: want at least 1"},
@@ -102,7 +104,7 @@ func TestSLOInterrupted(t *testing.T) {
 	cancel()
 	var out, errs bytes.Buffer
 	status := dispatch(ctx, append([]string{"slo", "-p50", "1m"}, quick...), &out, &errs)
-	if status == 0 || errs.String() != "kcmbench slo: interrupted\n" || !strings.Contains(out.String(), "none met the target") {
+	if status != 130 || errs.String() != "kcmbench slo: interrupted\n" || !strings.Contains(out.String(), "none met the target") {
 		t.Errorf("status %d, error %q: %s", status, &errs, &out)
 	}
 }

@@ -180,7 +180,7 @@ func checkAxes(f *flag.FlagSet, over axes) error {
 	}
 	n := 1
 	for _, a := range over {
-		if f.Lookup(a.Flag) == nil || a.Flag == "over" || a.Flag == "json" {
+		if f.Lookup(a.Flag) == nil || notSwept(a.Flag) {
 			return &usageError{fmt.Errorf("-over %s: no flag of run's that says what is measured", a.Flag)}
 		}
 		var twice error
@@ -198,6 +198,9 @@ func checkAxes(f *flag.FlagSet, over axes) error {
 	}
 	return nil
 }
+
+// notSwept reports whether a flag is sweep's own.
+func notSwept(name string) bool { return name == "over" || name == "json" }
 
 // run does the runs, and leaves the rows that were done. The error says how many failed,
 // or why the rest was not done.

@@ -73,7 +73,7 @@ func TestSweepInterrupted(t *testing.T) {
 	cancel()
 	var out, errs bytes.Buffer
 	status := dispatch(ctx, append([]string{"sweep", "-over", "depth=1,2"}, quick...), &out, &errs)
-	if status == 0 || errs.String() != "kcmbench sweep: interrupted\n" || !strings.HasPrefix(out.String(), "depth") {
+	if status != 130 || errs.String() != "kcmbench sweep: interrupted\n" || !strings.HasPrefix(out.String(), "depth") {
 		t.Errorf("status %d, error %q: %s", status, &errs, &out)
 	}
 }
