@@ -95,6 +95,9 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 		_ = out.end(nil) // err says more
 		return wrongOption(err)
 	}
+	if out.json == "-" {
+		out.stdout, stdout = stdout, io.Discard
+	}
 	if e := rep.WriteText(stdout); err == nil {
 		err = e
 	}
