@@ -12,7 +12,7 @@ FRAMING   ?=
 ENDURE    ?= 30s
 CONFORM   ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress endure dispatch framing peers nested conformance reference chromium check
+.PHONY: help build test race invariants fuzz lint bench examples stress endure known dispatch framing peers nested conformance reference chromium check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -66,6 +66,9 @@ stress: ## the tests with the long ones (build tag stress), up to 20 minutes
 
 endure: ## a client at 20 000 calls/s whose server is killed every 200 ms, for ENDURE (30s) on each back end
 	$(GO) test -count=1 -v -run '^TestCallsEndure' ./mux -endure $(ENDURE)
+
+known: ## what the load generator says of a real server that stops for a second, against arithmetic; needs a quiet machine
+	$(GO) test -count=1 -v -run '^TestKnownShareOfAStopForReal$$' ./bench -real
 
 dispatch: ## compare how servers hand messages to workers, about 20 minutes; DISPATCH= takes flags
 	cd bench/peers && $(GO) run ./cmd/dispatch $(DISPATCH)

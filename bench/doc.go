@@ -35,6 +35,11 @@
 // those behind it in the schedule: that is lateness, never a message left out. One
 // that is due and still unsent when the run ends is an error.
 //
+// So an open loop shows a server that stops for T under a load of rho of what it can do as
+// T/(1-rho) of late messages: those that came while it stood, and until the queue was gone.
+// A closed loop shows Depth messages of each connection, for it stops as well. Tests hold
+// both against that, in virtual time.
+//
 // A [Profile] changes the rate of an open loop: bursts, a ramp, a step. A schedule can be
 // replayed from a file. A Batch sends several messages at once. In a closed loop
 // connections may Think between a reply and the next message. With a [Churn] connections

@@ -98,8 +98,9 @@ func (t *tally) add(o *tally) {
 func (t *tally) errors() int64 { return t.lost + t.unsent + t.corrupt + t.duplicate + t.broken }
 
 // newGenerator makes thread number of threads. cpu is where to pin it, or negative.
-// done gets it when it has ended, and must have room.
-func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu int, done chan<- *generator) (*generator, error) {
+// done gets it when it has ended, and must have room. on, if not nil, makes the loop, over
+// another back end than those of the system.
+func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu int, done chan<- *generator, on func(ring.Options) (*ring.Loop, error)) (*generator, error) {
 	g := &generator{
 		w:        w,
 		conns:    make([]conn, w.connsOf(number, threads)),
@@ -130,7 +131,6 @@ func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu in
 	o := mux.Options{
 		Format:     w.Frame.Format(),
 		MaxMessage: max(frame, 64<<10),
-		Loops:      1,
 		OnOpen:     g.opened,
 		OnClose:    g.closed,
 		Ring: ring.Options{
@@ -144,6 +144,13 @@ func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu in
 		o.Ring.Pin, o.Ring.CPU = true, cpu
 	}
 	var err error
+	if on == nil {
+		o.Loops = 1
+	} else if g.loop, err = on(o.Ring); err != nil {
+		return nil, fmt.Errorf("generator: %w", err)
+	} else {
+		o.On = []*ring.Loop{g.loop}
+	}
 	if g.mux, err = mux.New(o); err != nil {
 		return nil, fmt.Errorf("generator: %w", err)
 	}
@@ -180,25 +187,30 @@ func (g *generator) dial(ctx context.Context, network, address string) error {
 // start lets the thread begin at the given time.
 func (g *generator) start(at time.Time) error {
 	return g.loop.Do(func() {
-		g.zero = g.loop.Now() + time.Until(at)
-		g.from = g.zero + g.w.Warmup
-		g.end = g.from + g.w.Duration
-		g.until = g.end
-		g.boundary = g.firstBoundary()
-		g.loop.EachTurn(g.turn)
 		if g.schedule != nil || !g.w.Think.None() {
 			preciseTimers()
 		}
-		for i := range g.conns {
-			c := &g.conns[i]
-			c.ends = g.zero + g.w.firstTime(int(c.base>>seqBits))
-			if g.schedule == nil {
-				c.owed = g.w.Depth
-				g.touch(c)
-			}
-		}
-		g.loop.Alarm(g.zero)
+		g.begin(g.loop.Now() + time.Until(at))
 	})
+}
+
+// begin is start for a time of the loop. Loop's thread.
+func (g *generator) begin(zero time.Duration) {
+	g.zero = zero
+	g.from = g.zero + g.w.Warmup
+	g.end = g.from + g.w.Duration
+	g.until = g.end
+	g.boundary = g.firstBoundary()
+	g.loop.EachTurn(g.turn)
+	for i := range g.conns {
+		c := &g.conns[i]
+		c.ends = g.zero + g.w.firstTime(int(c.base>>seqBits))
+		if g.schedule == nil {
+			c.owed = g.w.Depth
+			g.touch(c)
+		}
+	}
+	g.loop.Alarm(g.zero)
 }
 
 func (g *generator) touch(c *conn) {

@@ -223,7 +223,7 @@ func (r *run) begin(ctx context.Context) error {
 	r.filled = make(chan *span, r.Threads*(1+spares))
 	r.figures = newCollector(&r.Workload, r.Threads, r.OnInterval)
 	for i, cpu := range r.cpus(loops) {
-		g, err := newGenerator(&r.Workload, i, r.Threads, r.Backend, cpu, r.ended)
+		g, err := newGenerator(&r.Workload, i, r.Threads, r.Backend, cpu, r.ended, nil)
 		if err != nil {
 			return err
 		}

@@ -118,6 +118,7 @@ type Client struct {
 	losing  sync.Mutex // one lose at a time
 
 	draining      atomic.Bool
+	telling       atomic.Int32  // Dones that have not returned
 	ended         chan struct{} // has a token when a call has ended while draining
 	refuse, close sync.Once
 }
@@ -182,7 +183,8 @@ func (cl *Client) Close() error {
 // stop lets no more calls begin.
 func (cl *Client) stop() { cl.refuse.Do(func() { close(cl.closed) }) }
 
-// CloseWithDrain is Close that first waits until the calls that are out have ended. Meanwhile
+// CloseWithDrain is Close that first waits until the calls that are out have ended, and Done
+// has returned. Meanwhile
 // none can be made: ErrClosed. When ctx ends before, the rest ends with ErrClosed, and ctx.Err is
 // returned. On a loop's thread it returns EDEADLK and does nothing.
 func (cl *Client) CloseWithDrain(ctx context.Context) error {
@@ -194,11 +196,11 @@ func (cl *Client) CloseWithDrain(ctx context.Context) error {
 	return err
 }
 
-// drain waits until no call is out; none can be begun any more.
+// drain waits until no call is out and no Done is running; none can be begun any more.
 func (cl *Client) drain(ctx context.Context) error {
 	cl.stop()
 	cl.draining.Store(true)
-	for cl.InFlight() > 0 {
+	for cl.InFlight() > 0 || cl.telling.Load() > 0 {
 		select {
 		case <-cl.ended:
 		case <-ctx.Done():

@@ -113,23 +113,23 @@ func TestForwardedRequestsLeaveReceiveBuffers(t *testing.T) {
 			number := strparser.IDField{Offset: 4, Width: 4}
 			const n = 100
 			var ended atomic.Int32
-			var cl *mux.Client
+			var client atomic.Pointer[mux.Client]
 			forward := func(_ *mux.Psock, msg *sgmsg.Message) mux.Verdict {
 				c := &mux.Call{Resend: resend, Done: func(c *mux.Call, err error) { ended.Add(1) }}
 				msg.MoveTo(&c.Request)
-				if err := cl.Go(t.Context(), c); err != nil {
+				if err := client.Load().Go(t.Context(), c); err != nil {
 					t.Errorf("forward: %v", err)
 				}
 				return mux.Done
 			}
-			made, err := m.Client(mux.ClientOptions{
+			cl, err := m.Client(mux.ClientOptions{
 				IDs: strparser.IDs{Request: number, Reply: number}, Sockets: 1,
 				Socket: mux.SocketOptions{SendBytes: 1 << 20}, Push: forward,
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			cl = made
+			client.Store(cl)
 			in := dial(t, addr)
 			for range n {
 				if _, err := in.Write(frame(make([]byte, 900))); err != nil {

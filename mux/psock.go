@@ -418,7 +418,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	st.Closed++
 	st.Parser.Save(p.parser.Stats())
 	p.parser.Done()
-	if p.cause == nil && p.stream.Ticketed() > 0 { // the peer has a part of a message
+	if p.cause == nil && p.stream.Ticketed() > 0 && p.sending.accepted.Load() > 0 { // the peer may have a part of a message
 		p.cause = errCut
 		p.err.Store(&errCut)
 	}
@@ -437,6 +437,9 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		p.mux.opt.OnLost(p, part, err)
 	})
 	sh.remove(p)
+	if len(sh.psocks) == 0 {
+		sh.sendTurnEnds() // a loop that ends has no end of the turn
+	}
 	if cl := p.mux.client.Load(); cl != nil {
 		cl.lose(p, p.ending())
 	}

@@ -656,23 +656,3 @@ func simulateCalls(t *testing.T, s *ringtest.Sim) {
 	w.quiet(time.Second)
 	w.finish()
 }
-
-// Done may call anything that does not block: nothing of the client is held meanwhile, also
-// when it is the end of its connection that ends the call, which cannot be sent again.
-func TestDoneIsCalledWithoutALock(t *testing.T) {
-	calls(t, ClientOptions{}, func(w *clientWorld) {
-		w.tell = func(c *simCall) {
-			if !w.cl.losing.TryLock() {
-				t.Error("Done is called while the client looks for lost calls")
-				return
-			}
-			w.cl.losing.Unlock()
-		}
-		c := w.call(true)
-		w.arrive(1)
-		w.cl.closeSockets()
-		w.hangUp(nil)
-		w.until("the call has ended", func() bool { return c.ends > 0 })
-		w.ended(c, ErrClosed)
-	})
-}

@@ -306,6 +306,28 @@ func TestFinishedPeerGetsNoMore(t *testing.T) {
 	}
 }
 
+// A connection that we end before anything of a message has left on it has ended in an orderly
+// way: the message leaves on another one, and nobody was sent a part of it.
+func TestEndBeforeAMessage(t *testing.T) {
+	var ends []error
+	w := newTable(t, Options{OnClose: func(_ *Psock, err error) { ends = append(ends, err) }}, 1, SocketOptions{})
+	if _, err := w.socks[0].SendMsg(t.Context(), framedText("waits"), EOR); err != nil { // in the box, for the loop's next turn
+		t.Fatal(err)
+	}
+	w.is("[0 unsent 1 Psck-0] (0 tx 0 Rsvd-0)")
+	w.psock[0].Close()
+	w.turn()
+	w.hears(0)
+	w.attach(1000)
+	w.hears(1, "waits")
+	if st := w.m.Stats(); st.TxAborts != 0 || st.TxMessages != 1 {
+		t.Errorf("%d connections aborted, %d messages sent", st.TxAborts, st.TxMessages)
+	}
+	if !slices.Equal(ends, []error{nil}) || w.psock[0].Err() != nil {
+		t.Errorf("it ended with %v, and has %v", ends, w.psock[0].Err())
+	}
+}
+
 // Proves E22, E23: taking a connection away inside a message makes it begin again; closing
 // the socket inside a message does not: it is finished, what is behind it is discarded, and the
 // connection is everybody's again.

@@ -25,10 +25,11 @@ import (
 // them. If the connection ends before, those that were not accepted as a whole begin again
 // on another one.
 //
-// The lock is never held across a system call or a callback, nor with steer's, and no loop
-// waits for it. Loops and pushers leave their news, what happened to a connection, in a
-// list of its own and then try the lock; whoever has it takes the news in before letting
-// go, and looks again afterwards. Trains are pushed by whoever unlocks.
+// The lock is never held across a system call or a callback, nor with steer's. No loop waits
+// for it to tell what happened to a connection, only to send what its own handlers, or calls
+// of a connection that ended, send. Loops and pushers leave such news in a list of its own and
+// then try the lock; whoever has it takes the news in before letting go, and looks again
+// afterwards. Trains are pushed by whoever unlocks.
 //
 // Invariants under the lock, when it is free and there are no news:
 //
@@ -44,7 +45,7 @@ type transmit struct {
 	made atomic.Uint64 // messages, and parts, that sockets were given
 
 	mu       sync.Mutex
-	sockets  []*Socket // open, by index
+	sockets  []*Socket // open
 	free     sendingList
 	waiters  senderSockets
 	able     int // connections free or reserved, and not stopped
