@@ -150,7 +150,7 @@ func TestKnownShareOfAStopForReal(t *testing.T) {
 	const (
 		serve = 500 * time.Microsecond
 		stop  = time.Second
-		least = 10 * time.Millisecond // what counts as late
+		least = 50 * time.Millisecond // what counts as late
 		rho   = 0.5
 	)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -164,7 +164,11 @@ func TestKnownShareOfAStopForReal(t *testing.T) {
 			return
 		}
 		defer c.Close()
-		arrivals := make(chan []byte, 1<<16)
+		type arrival struct {
+			frame []byte
+			at    time.Time
+		}
+		arrivals := make(chan arrival, 1<<16)
 		go func() {
 			defer close(arrivals)
 			for {
@@ -176,29 +180,30 @@ func TestKnownShareOfAStopForReal(t *testing.T) {
 					t.Error("a message of another size")
 					return
 				}
-				arrivals <- frame
+				arrivals <- arrival{frame, time.Now()}
 			}
 		}()
 		var free, halt time.Time
-		for frame := range arrivals {
-			now := time.Now()
+		for a := range arrivals {
 			if halt.IsZero() {
-				halt = now.Add(3 * time.Second) // a second of warm-up, and two
+				halt = a.at.Add(3 * time.Second) // a second of warm-up, and two
 			}
-			if now.After(halt) {
-				free, halt = now.Add(stop), now.Add(time.Hour)
+			if free.Before(a.at) {
+				free = a.at
 			}
-			if free.Before(now) {
-				free = now
+			if free.After(halt) && free.Before(halt.Add(stop)) {
+				free = halt.Add(stop)
 			}
 			free = free.Add(serve)
-			<-time.After(time.Until(free)) // this is the work itself
-			if _, err := c.Write(frame); err != nil {
+			if left := time.Until(free); left > 0 {
+				<-time.After(left) // this is the work itself
+			}
+			if _, err := c.Write(a.frame); err != nil {
 				return
 			}
 		}
 	}()
-	c := Config{Target: ln.Addr().String(), Record: true}
+	c := Config{Target: ln.Addr().String(), Record: true, MaxLateness: least}
 	c.Workload = good()
 	c.Rate, c.Duration, c.Warmup = rho/serve.Seconds(), 10*time.Second, time.Second
 	rep, err := Run(t.Context(), c)
