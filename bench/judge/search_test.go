@@ -13,7 +13,16 @@ import (
 	"time"
 
 	"github.com/kcm-go/kcm/bench"
+	"github.com/kcm-go/kcm/internal/invariants"
 )
+
+// rounds is how often tests repeat, less where that takes long.
+func rounds(n int) int {
+	if invariants.Race || testing.Short() {
+		return max(1, n/10)
+	}
+	return n
+}
 
 // queue is M/G/workers, in nanoseconds.
 type queue struct {
@@ -95,10 +104,7 @@ func TestSearchFindsKnee(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			seeds, inside, trials, worst := 12, 0, 0, 0.0
-			if testing.Short() {
-				seeds = 2
-			}
+			seeds, inside, trials, worst := rounds(12), 0, 0, 0.0
 			for seed := range seeds {
 				res, err := Search(t.Context(), Options{Start: 1000}, c.q.trial(c.target, uint64(seed)))
 				if err != nil {
@@ -126,7 +132,8 @@ func TestSearchFindsKnee(t *testing.T) {
 // The interval has the right rate as often as it says: searches for the knee of M/M/1
 // with trials whose p99 is off by a factor that is lognormal.
 func TestSearchInterval(t *testing.T) {
-	const mu, target, searches = 100e3, 150e-6, 4000
+	const mu, target = 100e3, 150e-6
+	searches := rounds(4000)
 	knee := mu + math.Log(0.01)/target
 	for _, noise := range []float64{0.02, 0.1, 0.3} {
 		for _, repeats := range []int{3, 5, 7} {
@@ -145,12 +152,12 @@ func TestSearchInterval(t *testing.T) {
 				if res.Low <= knee && knee <= res.High {
 					inside++
 				}
-				width += (res.High/res.Low - 1) / searches
+				width += (res.High/res.Low - 1) / float64(searches)
 				confidence = res.Confidence
 			}
-			share := float64(inside) / searches
+			share := float64(inside) / float64(searches)
 			t.Logf("noise %g, %d repeats: right %.1f %% of the time, %.1f %% promised, %.1f %% wide", noise, repeats, 100*share, 100*confidence, 100*width)
-			if share < confidence-4*math.Sqrt(confidence*(1-confidence)/searches) {
+			if share < confidence-4*math.Sqrt(confidence*(1-confidence)/float64(searches)) {
 				t.Errorf("noise %g, %d repeats: right %.1f %% of the time, want %.1f %%", noise, repeats, 100*share, 100*confidence)
 			}
 		}

@@ -48,7 +48,9 @@ func over(limits []bound, q *bench.Quantiles) string {
 
 // finding holds the report of an open loop against limits. The generator is at fault if
 // the verdict says so, unless any verdict will do, and if messages took too long from
-// their intended times but not from when they were sent.
+// their intended times but not from when they were sent: it was later than the limits
+// allow, if not later than the verdict does. Connections that are made anew delay messages
+// in the same way, and are the server's.
 func finding(rep *bench.Report, limits []bound, anyVerdict bool) judge.Outcome {
 	o := judge.Outcome{Figures: rep}
 	late := over(limits, &rep.Latency)
@@ -60,12 +62,12 @@ func finding(rep *bench.Report, limits []bound, anyVerdict bool) judge.Outcome {
 		o.Finding = judge.Behind
 		o.Why = strings.Join(rep.Verdict.Reasons, "; ")
 	case late == "" && rep.Unsent == 0:
-	case over(limits, rep.LatencyActual) == "":
-		o.Finding = judge.Behind
-		o.Why = fmt.Sprintf("generator late: p99 %.1f us, %d unsent", rep.Lateness.P99, rep.Unsent)
-	case late == "":
+	case rep.Unsent > 0:
 		o.Finding = judge.Missed
-		o.Why = fmt.Sprintf("%d messages not sent in time", rep.Unsent)
+		o.Why = fmt.Sprintf("%d messages waited for the server until the end", rep.Unsent)
+	case rep.Churn == "" && over(limits, rep.LatencyActual) == "":
+		o.Finding = judge.Behind
+		o.Why = fmt.Sprintf("%s, but not from sending: lateness p99 %.1f us", late, rep.Lateness.P99)
 	default:
 		o.Finding = judge.Missed
 		o.Why = late
