@@ -153,8 +153,14 @@
 //	                             messages_per_second, latency_us, latency_actual_us,
 //	                             lateness_us, in_flight, errors}], the intervals
 //	histograms                   {NAME: {count, over, max_ns, sum_ns, v2}}; NAME is latency,
-//	                             actual, lateness or class:CLASS, v2 the histogram in
+//	                             actual, lateness, connect or class:CLASS, v2 the one in
 //	                             HdrHistogram's compressed form V2, in base64
+//	began_unix_ms                when measuring began
+//	clock                        {synchronised, max_error_us, estimated_error_us}, of
+//	                             adjtimex(2)
+//	parts                        what merge has added up: [{name, and keys of a report}]
+//
+// docs/kcmbench-schema.json is the JSON Schema of this.
 //
 // A line of run -series is an element of series; run -hdr writes an interval log of
 // HdrHistogram in nanoseconds, where latency has no tag and other histograms their name;
