@@ -18,7 +18,6 @@ import (
 type LogWriter struct {
 	w     io.Writer
 	start time.Time
-	lines int
 }
 
 // NewLogWriter returns a writer to w.

@@ -14,6 +14,7 @@ const (
 	LatencyName  = "latency"
 	ActualName   = "actual"
 	LatenessName = "lateness"
+	ConnectName  = "connect"
 	classPrefix  = "class:"
 )
 

@@ -89,11 +89,18 @@ type Report struct {
 	// Verdict says whether the figures are those of the server.
 	Verdict Verdict `json:"verdict"`
 
+	// BeganUnixMillis is when measuring began, by this machine's clock, and Clock what the
+	// system knew of that.
+	BeganUnixMillis int64  `json:"began_unix_ms"`
+	Clock           *Clock `json:"clock,omitempty"`
+
 	// Series are the intervals, if the Config asked for any.
 	Series []Point `json:"series,omitempty"`
 	// Histograms are those that Latency and the like sum up, by the names that
-	// Interval.Histograms has.
+	// Interval.Histograms has, and connect.
 	Histograms map[string]*Hist `json:"histograms"`
+	// Parts are the generators whose reports were merged.
+	Parts []Part `json:"parts,omitempty"`
 }
 
 // ClassReport is the share of a Report that one Class has.
@@ -171,11 +178,15 @@ func (r *run) report() *Report {
 		rep.Policy, rep.Workers = r.Config.Server.Dispatch.String(), r.Config.Server.Workers
 	}
 	rep.Series = r.figures.series
+	rep.BeganUnixMillis, rep.Clock = r.figures.begin.UnixMilli(), readClock()
 	rep.Histograms = make(map[string]*Hist)
 	whole := Interval{Latency: latency, Actual: total.actual, Lateness: total.lateness, Names: r.figures.names}
 	whole.Classes = total.latency[:len(whole.Names)]
 	for _, h := range whole.Histograms() {
 		rep.Histograms[h.Name] = h.Hist
+	}
+	if rep.Connect != nil {
+		rep.Histograms[ConnectName] = connects
 	}
 	rep.AllocsPerMessage = float64(after.mallocs-before.mallocs) / float64(max(n, 1))
 	if rep.Generator.Backend == uringName || rep.Server != nil && rep.Server.Backend == uringName {

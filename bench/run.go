@@ -47,6 +47,14 @@ type Config struct {
 	// OnInterval, if not nil, is called for each Interval as soon as it is over, on
 	// Run's goroutine. What it gets is valid until it returns.
 	OnInterval func(*Interval)
+	// StartAt is when the first message is due, warm-up included, by this machine's clock:
+	// a time that generators on several machines agree on. Connections are made before.
+	// Zero is at once.
+	StartAt time.Time
+	// MaxClockError is how far the clock may be off for StartAt to mean anything, as the
+	// system bounds it (see Clock): DefaultMaxClockError when zero, negative if that is
+	// not to be looked at.
+	MaxClockError time.Duration
 }
 
 // Progress is how far a run is.
@@ -132,7 +140,13 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	r := &run{Config: c, top: top}
 	defer r.close()
+	if err := r.checkStart(); err != nil {
+		return nil, err
+	}
 	if err := r.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.await(ctx); err != nil {
 		return nil, err
 	}
 	err = r.measure(ctx)
@@ -282,7 +296,9 @@ const settle = 10 * time.Millisecond
 
 // measure lets the threads run and waits for their end. The error is that of ctx.
 func (r *run) measure(ctx context.Context) error {
-	r.start = time.Now().Add(time.Millisecond)
+	if r.start = r.StartAt; r.start.IsZero() {
+		r.start = time.Now().Add(time.Millisecond)
+	}
 	r.figures.begin = r.start.Add(r.Warmup)
 	for _, g := range r.threads {
 		if err := g.start(r.start); err != nil {

@@ -74,6 +74,8 @@ func spoken(name string) string {
 		return "latency from sending"
 	case bench.LatenessName:
 		return "lateness of sending"
+	case bench.ConnectName:
+		return "time to connect"
 	}
 	return name
 }

@@ -158,13 +158,21 @@ func newRow(run Run) row {
 func machines(runs []Run) table {
 	var columns []string
 	var all [][]setting
-	for _, run := range runs {
-		e := environment(&run.Report.Env)
+	add := func(name string, env *bench.Env) {
+		e := environment(env)
 		if i := slices.IndexFunc(all, func(o []setting) bool { return slices.Equal(o, e) }); i >= 0 {
-			columns[i] += ", " + run.Name
-			continue
+			columns[i] += ", " + name
+			return
 		}
-		columns, all = append(columns, run.Name), append(all, e)
+		columns, all = append(columns, name), append(all, e)
+	}
+	for _, run := range runs {
+		if len(run.Report.Parts) == 0 {
+			add(run.Name, &run.Report.Env)
+		}
+		for i := range run.Report.Parts {
+			add(run.Name+", "+run.Report.Parts[i].Name, &run.Report.Parts[i].Env)
+		}
 	}
 	return newTable(columns, all)
 }

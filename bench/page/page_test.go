@@ -250,3 +250,15 @@ func TestIdealOfAReport(t *testing.T) {
 		t.Error("messages without work have an ideal")
 	}
 }
+
+// TestMachinesOfMergedReports: each generator's machine is on the page, equal ones once.
+func TestMachinesOfMergedReports(t *testing.T) {
+	r := sample(1000, 1, 1)
+	for _, kernel := range []string{"one", "two", "one"} {
+		r.Parts = append(r.Parts, bench.Part{Name: "of " + kernel, Env: bench.Env{Kernel: kernel}})
+	}
+	m := machines([]Run{{"all", r}})
+	if len(m.Rows) != 2 || m.Rows[0].Name != "all, of one, all, of one" || !slices.Equal(m.Differs, []string{"kernel"}) {
+		t.Errorf("%+v", m)
+	}
+}

@@ -13,7 +13,7 @@ import (
 
 // asked are words and what the last of them may be; the words are separated by one space.
 var asked = []struct{ line, want string }{
-	{"", "compare completion ideal probe report run serve slo sweep -..."},
+	{"", "compare completion ideal merge probe report run serve slo sweep -..."},
 	{"s", "serve slo sweep"},
 	{"sw", "sweep"},
 	{"-pol", "-policy"},
@@ -40,6 +40,7 @@ var asked = []struct{ line, want string }{
 	{"sweep -over rate=1", ""},
 	{"compare A", ":files"},
 	{"report -o x ", ":files"},
+	{"merge A B", ":files"},
 	{"compare -pai", "-pairs"},
 	{"completion ", "bash fish zsh"},
 	{"completion z", "zsh"},

@@ -8,6 +8,7 @@
 //	kcmbench compare A B     say whether two sides differ, from many runs of each
 //	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 //	kcmbench report FILE...  make a page of results
+//	kcmbench merge FILE...   add up the results of several generators
 //	kcmbench probe [-json]   say what this machine offers
 //	kcmbench completion SH   print a script for bash, zsh or fish that completes all this
 //

@@ -24,6 +24,7 @@ const usage = `kcmbench measures kcm, and any other echo server that speaks leng
 	kcmbench compare A B     say whether two sides differ, from many runs of each
 	kcmbench ideal [flags]   simulate the queue of a load, without other costs
 	kcmbench report FILE...  make a page of results
+	kcmbench merge FILE...   add up the results of several generators
 	kcmbench probe [-json]   say what this machine offers
 	kcmbench completion SH   print a script for bash, zsh or fish that completes all this
 
@@ -44,7 +45,7 @@ type command func(ctx context.Context, args []string, stdout, stderr io.Writer) 
 // commands returns them by name.
 func commands() map[string]command {
 	return map[string]command{"run": runRun, "serve": runServe, "slo": runSLO, "sweep": runSweep, "compare": runCompare,
-		"ideal": runIdeal, "probe": runProbe, "report": runReport, "completion": runCompletion}
+		"ideal": runIdeal, "probe": runProbe, "report": runReport, "merge": runMerge, "completion": runCompletion}
 }
 
 func main() {

@@ -368,8 +368,14 @@ type child struct {
 
 func start(t *testing.T, args ...string) *child {
 	t.Helper()
+	return startCommand(t, os.Args[0], args...)
+}
+
+// startCommand starts a command that leads to the program.
+func startCommand(t *testing.T, name string, args ...string) *child {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	c := &child{cmd: exec.CommandContext(ctx, os.Args[0], args...)}
+	c := &child{cmd: exec.CommandContext(ctx, name, args...)}
 	c.cmd.Env = append(os.Environ(), asProgram+"=1")
 	c.cmd.Stderr = &c.stderr
 	pipe, err := c.cmd.StdoutPipe()
@@ -385,6 +391,15 @@ func start(t *testing.T, args ...string) *child {
 		_ = c.cmd.Wait()
 	})
 	return c
+}
+
+// wait waits for the end, and returns an error unless the status is 0.
+func (c *child) wait(t *testing.T) error {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, c.out); err != nil {
+		t.Fatal(err)
+	}
+	return c.cmd.Wait()
 }
 
 // end sends a signal and returns the rest of the output and the exit status.

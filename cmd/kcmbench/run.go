@@ -71,6 +71,7 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	f := flag.NewFlagSet("run", flag.ContinueOnError)
 	complete := defineConfig(f, &c)
 	defineOutputs(f, &out, &c.Interval)
+	defineStart(f, &c)
 	if err := parse(f, args, stdout, aboutRun); err != nil {
 		return err
 	}
