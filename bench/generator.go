@@ -165,14 +165,17 @@ func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu in
 	return g, nil
 }
 
-// dial makes the connections. They stand when it returns.
-func (g *generator) dial(ctx context.Context, network, address string) error {
+// dial makes the connections, each within a time. They stand when it returns.
+func (g *generator) dial(ctx context.Context, network, address string, timeout time.Duration) error {
 	psocks := make([]*mux.Psock, len(g.conns))
 	for i := range psocks {
-		var err error
-		if psocks[i], err = g.mux.Dial(ctx, network, address); err != nil {
+		each, cancel := context.WithTimeout(ctx, timeout)
+		p, err := g.mux.Dial(each, network, address)
+		cancel()
+		if err != nil {
 			return err
 		}
+		psocks[i] = p
 	}
 	return g.loop.Do(func() {
 		g.dialled = true

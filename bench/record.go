@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"cmp"
 	"fmt"
+	"io"
 	"math"
-	"os"
 	"slices"
 	"time"
 )
@@ -98,19 +98,15 @@ const traceHeader = "intended_ns,service_ns,class,conn,latency_ns"
 // of the run, latency_ns the time from then to the reply, service_ns the work asked
 // for, class the name of its Class, conn the connection, from 0.
 func (t *Trace) WriteCSV(file string) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriter(f)
+	return writeWhole(file, t.writeCSV)
+}
+
+func (t *Trace) writeCSV(to io.Writer) error {
+	w := bufio.NewWriter(to)
 	fmt.Fprintln(w, traceHeader)
 	for _, r := range t.records {
 		d, class := t.contents.service(r.number)
 		fmt.Fprintf(w, "%d,%d,%s,%d,%d\n", r.intended, d, t.contents.classes[class].Name, r.number>>seqBits, r.latency)
 	}
-	err = w.Flush()
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	return err
+	return w.Flush()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"time"
@@ -27,7 +28,8 @@ type Config struct {
 	// embedded server in affinity's plan, or, if the server is elsewhere, the
 	// last ones of the plan. KCM_AFFINITY=off overrides it.
 	Pin bool
-	// Drain is how long missing replies are waited for, 5 s when zero.
+	// Drain is how long missing replies are waited for, and each connection to be made, 5 s
+	// when zero.
 	Drain time.Duration
 	// Record keeps 24 bytes for each measured message, of MaxJobs at most, and has them
 	// in the Report, as its Trace.
@@ -70,8 +72,10 @@ type Progress struct {
 }
 
 const (
-	defaultDrain = 5 * time.Second
-	dialTimeout  = 10 * time.Second
+	// DefaultDrain is Config.Drain unless that is set.
+	DefaultDrain = 5 * time.Second
+
+	grace = time.Second // for the replies to come when a run is ended early
 )
 
 // Check returns an *OptionError for the first value that cannot work, or nil.
@@ -81,6 +85,9 @@ func (c *Config) Check() error {
 	}
 	if c.Threads < 0 || c.Threads > c.Conns {
 		return &OptionError{"threads", c.Threads, fmt.Sprintf("1 to the number of connections, %d", c.Conns)}
+	}
+	if c.Drain < 0 {
+		return &OptionError{"timeout", c.Drain, "a time"}
 	}
 	if c.MaxLateness < 0 {
 		return &OptionError{"max-lateness", c.MaxLateness, "a time"}
@@ -129,7 +136,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	c.Threads = max(c.Threads, 1)
 	if c.Drain == 0 {
-		c.Drain = defaultDrain
+		c.Drain = DefaultDrain
 	}
 	if c.MaxLateness == 0 {
 		c.MaxLateness = DefaultMaxLateness
@@ -160,7 +167,10 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err == nil {
 		err = r.cut()
 	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		rep.Failure = "interrupted"
+	case err != nil:
 		rep.Failure = err.Error()
 	}
 	return rep, err
@@ -250,14 +260,42 @@ func (r *run) begin(ctx context.Context) error {
 		}
 		r.threads = append(r.threads, g)
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
+	if address, err = r.resolve(ctx, network, address); err != nil {
+		return r.explain(ctx, err)
+	}
 	for _, g := range r.threads {
-		if err := g.dial(ctx, network, address); err != nil {
-			return err
+		if err := g.dial(ctx, network, address, r.Drain); err != nil {
+			return r.explain(ctx, err)
 		}
 	}
 	return nil
+}
+
+// resolve replaces a name by one of its addresses, for connections to be made without
+// waiting for that.
+func (r *run) resolve(ctx context.Context, network, address string) (string, error) {
+	if network != "tcp" {
+		return address, nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || net.ParseIP(host) != nil {
+		return address, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.Drain)
+	defer cancel()
+	all, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(all[0], port), nil
+}
+
+// explain says of an error of connecting that it is the end of the time for it.
+func (r *run) explain(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%s: no connection within %v: %w", r.address, r.Drain, err)
+	}
+	return err
 }
 
 // serverLoops leaves the generator a core for each of its threads if it can.
@@ -312,13 +350,14 @@ func (r *run) measure(ctx context.Context) error {
 	r.wait(ctx, end)
 	r.cost[1] = r.sample()
 	r.time[1] = readCPUTime(os.DirFS("/"))
-	if ctx.Err() != nil {
+	finished := ctx.Err() == nil && r.wait(ctx, end.Add(r.Drain))
+	if ctx.Err() != nil && !finished {
 		for _, g := range r.threads {
 			g.cut()
 		}
-		end = time.Now()
+		finished = r.wait(context.WithoutCancel(ctx), time.Now().Add(min(r.Drain, grace)))
 	}
-	if !r.wait(context.WithoutCancel(ctx), end.Add(r.Drain)) {
+	if !finished {
 		r.missed = true
 		r.stop()
 	}

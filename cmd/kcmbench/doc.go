@@ -101,7 +101,9 @@
 // latency percentiles on standard output, and on standard error a line a second while
 // it runs if that is a terminal. Serve prints "listening ADDR" as soon as it accepts,
 // and its counters when SIGINT or SIGTERM has ended it: what has arrived is answered
-// first. SIGINT and SIGTERM end the others early; they report what they have.
+// first. SIGINT and SIGTERM end the others early; they report what they have, run after a
+// second at most, for replies to come. A connection that is not there after -timeout is
+// given up, and so are replies that are missing so long after the end.
 //
 // The JSON of run is one object, bench.Report, written with run -json FILE, after a
 // failure as well unless the run could not begin. Its keys:

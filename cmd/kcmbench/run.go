@@ -116,6 +116,7 @@ func defineConfig(f *flag.FlagSet, c *bench.Config) (complete func() error) {
 	frameFlag(f, &c.Frame)
 	var classes []string
 	classFlag(f, &classes)
+	f.DurationVar(&c.Drain, "timeout", bench.DefaultDrain, "how long to wait for a connection, and in the end for missing replies")
 	f.DurationVar(&c.MaxLateness, "max-lateness", bench.DefaultMaxLateness, "open loop: how late the generator may send 1 message of 100")
 	verdict := f.Bool("verdict", true, "fail if the generator and not the server was the limit; false: say so in the report alone")
 	defineServer(f, &c.Server, "127.0.0.1:0")
