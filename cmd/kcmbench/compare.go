@@ -193,12 +193,23 @@ func (r *compareReport) measure(ctx context.Context, configs []*bench.Config, pa
 			}
 			sides[i].Runs = append(sides[i].Runs, rep)
 			fmt.Fprintf(say, "pair %d of %d, %s: %.0f/s, p99 %.1f us %s\n", n+1, pairs, sides[i].Name, rep.PerSecond, rep.Latency.P99, rep.Failure)
-			if rep.Failure != "" {
-				return fmt.Errorf("pair %d, %s: %s", n+1, sides[i].Name, rep.Failure)
+			if why := unfit(rep); why != "" {
+				return fmt.Errorf("pair %d, %s: %s", n+1, sides[i].Name, why)
 			}
 		}
 	}
 	return nil
+}
+
+// unfit says why a run cannot be compared, "" if it can.
+func unfit(rep *bench.Report) string {
+	switch {
+	case rep.Failure != "":
+		return "the run failed: " + rep.Failure
+	case rep.Messages == 0 || rep.Latency.P50 == 0:
+		return "the run measured nothing"
+	}
+	return ""
 }
 
 // read reads the reports of all files.
@@ -242,8 +253,8 @@ func (s *side) readFrom(from io.Reader) error {
 				return fmt.Errorf("report %d of %s: %w", n, s.Name, err)
 			case rep.Schema != bench.Schema || rep.Frame == "":
 				return fmt.Errorf("report %d of %s: no report of run -json with schema %d", n, s.Name, bench.Schema)
-			case rep.Failure != "" || rep.Messages == 0:
-				return fmt.Errorf("report %d of %s: the run failed: %s", n, s.Name, rep.Failure)
+			case unfit(rep) != "":
+				return fmt.Errorf("report %d of %s: %s", n, s.Name, unfit(rep))
 			}
 			s.Runs = append(s.Runs, rep)
 		}
@@ -321,7 +332,7 @@ func (r *compareReport) compare() error {
 	} {
 		f := judge.Figure{Name: q.name, A: values(r.A.Runs, q.of), B: values(r.B.Runs, q.of)}
 		if slices.Contains(f.A, 0) || slices.Contains(f.B, 0) {
-			continue // not all runs have it
+			continue // the CPU time, which not all runs have
 		}
 		figures = append(figures, f)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,7 @@ func TestCompareRefuses(t *testing.T) {
 	}{
 		{madeUp(9, 100), "B has 9 runs: want at least 10 runs of each side"},
 		{change(func(r *bench.Report) { r.Failure = "3 messages lost" }), "report 8 of B: the run failed: 3 messages lost"},
+		{change(func(r *bench.Report) { r.Messages = 0 }), "report 8 of B: the run measured nothing"},
 		{change(func(r *bench.Report) { r.Schema = 2 }), "report 8 of B: no report of run -json with schema 1"},
 		{change(func(r *bench.Report) { r.Rate = 7 }), `the runs of B are unequal: rate "1000" in the first, "7" in number 8`},
 		{map[string]int{"schema": 1}, "report 1 of B: no report"},
@@ -156,7 +158,7 @@ func TestCompareRefuses(t *testing.T) {
 func TestComparePairs(t *testing.T) {
 	backends(t)
 	file := filepath.Join(t.TempDir(), "out.json")
-	args := append([]string{"compare", "-pairs", "10", "-a", "-size 100", "-b", "-size 200 -depth 2", "-seed", "40", "-json", file}, quick...)
+	args := slices.Concat([]string{"compare"}, quick, []string{"-duration", "200ms", "-pairs", "10", "-a", "-size 100", "-b", "-size 200 -depth 2", "-seed", "40", "-json", file})
 	status, stdout, stderr := invoke(t, args...)
 	if status != 0 || stderr != "" {
 		t.Fatalf("status %d: %s%s", status, stdout, stderr)
@@ -177,7 +179,7 @@ func TestComparePairs(t *testing.T) {
 
 	var order strings.Builder
 	r := &compareReport{A: side{Name: "A"}, B: side{Name: "B"}}
-	c := bench.Config{Workload: bench.Workload{Conns: 1, Depth: 1, Size: bench.Sizes{Min: 9, Max: 9}, Duration: 10 * time.Millisecond},
+	c := bench.Config{Workload: bench.Workload{Conns: 1, Depth: 1, Size: bench.Sizes{Min: 9, Max: 9}, Duration: 100 * time.Millisecond},
 		Server: bench.ServerOptions{Listen: "127.0.0.1:0", MaxMessage: 4096}, AnyVerdict: true}
 	if err := r.measure(t.Context(), []*bench.Config{&c, &c}, 3, &order); err != nil {
 		t.Fatal(err)

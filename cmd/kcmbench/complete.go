@@ -154,7 +154,7 @@ func candidates(words []string) (all []string) {
 	switch {
 	case name == "completion":
 		return matching(slices.Sorted(maps.Keys(shells)), last)
-	case (name == "compare" || name == "report") && !strings.HasPrefix(last, "-"):
+	case slices.Contains([]string{"compare", "merge", "report"}, name) && !strings.HasPrefix(last, "-"):
 		return []string{filesLine}
 	}
 	var flags []string

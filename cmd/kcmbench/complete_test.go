@@ -40,6 +40,7 @@ var asked = []struct{ line, want string }{
 	{"sweep -over rate=1", ""},
 	{"compare A", ":files"},
 	{"report -o x ", ":files"},
+	{"merge A B", ":files"},
 	{"compare -pai", "-pairs"},
 	{"completion ", "bash fish zsh"},
 	{"completion z", "zsh"},

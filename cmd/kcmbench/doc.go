@@ -35,7 +35,7 @@
 //
 //	-size       64  1KiB-4KiB  exp:1KiB  lognormal:1KiB,1,64-64KiB  bimodal:64,16KiB,5%
 //	            file:NAME, a size on each line
-//	-service    10us  exp:10us  lognormal:10us,1  bimodal:10us,2ms,1%
+//	-service    10us  10us-50us  exp:10us  lognormal:10us,1  bimodal:10us,2ms,1%
 //	            file:NAME, a time on each line
 //	-class      "get 90% size=64" -class "put 10% size=exp:4KiB service=50us"
 //	-profile    bursty:10ms,90ms  ramp:1000  step:1000,2s
