@@ -100,7 +100,7 @@ func (p *Psock) unattach(fn func(net.Conn, error)) {
 		return
 	}
 	p.shard.stats.unattached++
-	p.tell(toldUnattached)
+	p.tell(toldUnattached | toldLeaving)
 	p.leaves(nil)
 	p.parser.Stop()
 	p.shard.handOver() // what is on its way may be parked

@@ -132,7 +132,8 @@ func New(o Options) (*Mux, error) {
 }
 
 // Handle sets the handler of every message that arrives from now on. Without one
-// every message is passed to the sockets; while there are none connections wait.
+// every message is passed to the sockets; while there are none connections wait. Not for a
+// Mux with a Client, which is the handler: replies would not find their calls.
 func (m *Mux) Handle(h Handler) {
 	if h == nil {
 		m.handler.Store(nil)
