@@ -12,7 +12,7 @@ FRAMING   ?=
 ENDURE    ?= 30s
 CONFORM   ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress endure known dispatch framing peers nested conformance reference chromium check
+.PHONY: help build test race invariants fuzz lint bench examples stress endure known dispatch framing peers nested conformance reference chromium manifest check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -46,7 +46,7 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 lint: ## gofmt, vet for every system, the rules of internal/lint
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted by gofmt:"; echo "$$files"; exit 1; } >&2
 	GOOS=linux GOARCH=amd64 $(GO) vet ./...
-	GOOS=linux GOARCH=amd64 $(GO) vet -tags invariants,stress,reference,chromium ./...
+	GOOS=linux GOARCH=amd64 $(GO) vet -tags invariants,stress,reference,chromium,manifest ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
@@ -96,5 +96,8 @@ reference: ## what kcmbench writes, read by HdrHistogram's JavaScript and a vali
 # Needs chromium (Debian's package).
 chromium: ## the page of kcmbench report, drawn by Chromium
 	$(GO) test -count=1 -tags chromium -run '^TestChromium' ./bench/page
+
+manifest: ## docs/kcmbench-job.yaml against the schema of Kubernetes, by kubeconform
+	$(GO) test -count=1 -tags manifest -run '^TestManifest' ./cmd/kcmbench
 
 check: test race invariants lint fuzz examples nested ## what CI runs

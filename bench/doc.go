@@ -86,6 +86,12 @@
 // Each Report has a [Verdict]: whether the generator kept up, so that the figures are
 // those of the server. A run in which it did not fails, unless Config.AnyVerdict.
 //
+// Each thread records in a span of time, and hands it over at the end of an interval:
+// with Config.Interval the Report has a series, and Config.OnInterval gets histograms
+// while the run lasts, for a [LogWriter] for one. The run is the sum of its intervals
+// (see interval.go). [MergeReports] and [MergeLogs] add up what generators on several
+// machines measured, which start together at Config.StartAt; package page draws reports.
+//
 // The package does not compare servers or judge differences: package judge does, from
 // many runs.
 package bench

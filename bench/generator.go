@@ -70,6 +70,7 @@ type generator struct {
 	blocked     bool          // the next message of the schedule waits for a reply
 	freed       time.Duration // when it last no longer did
 
+	thinks   bool // connections do
 	thinkers thinkers
 	connects *Hist // how long connections took that were made anew; nil without Churn
 }
@@ -122,6 +123,7 @@ func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu in
 		g.conns[i].life = w.firstLife(number + i*threads)
 	}
 	if !w.Think.None() {
+		g.thinks = true
 		g.thinkers.list = make([]thinker, 0, len(g.conns)*w.Depth)
 	}
 
@@ -190,7 +192,7 @@ func (g *generator) dial(ctx context.Context, network, address string, timeout t
 // start lets the thread begin at the given time.
 func (g *generator) start(at time.Time) error {
 	return g.loop.Do(func() {
-		if g.schedule != nil || !g.w.Think.None() {
+		if g.schedule != nil || g.thinks {
 			preciseTimers()
 		}
 		g.begin(g.loop.Now() + time.Until(at))
@@ -270,10 +272,10 @@ func (g *generator) answer(c *conn, seq uint64) {
 	g.inFlight--
 	switch {
 	case g.schedule != nil:
-	case g.w.Think.None():
-		c.owed++
-	default:
+	case g.thinks:
 		g.think(c, seq)
+	default:
+		c.owed++
 	}
 }
 

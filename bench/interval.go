@@ -3,6 +3,7 @@ package bench
 import (
 	"maps"
 	"math"
+	"runtime/metrics"
 	"slices"
 	"time"
 )
@@ -200,6 +201,7 @@ type collector struct {
 	open    map[int]*gathered  // intervals that some thread has not passed
 	free    []*gathered
 	told    func(*Interval)
+	mallocs uint64 // of heap objects by told: no cost of messages
 	series  []Point
 	latest  *Hist // since the last Progress
 }
@@ -301,8 +303,21 @@ func (c *collector) tellOf(n *gathered) {
 	mergeHist(c.latest, n.all)
 	c.series = append(c.series, i.Point())
 	if c.told != nil {
+		before := objects()
 		c.told(&i)
+		c.mallocs += objects() - before
 	}
+}
+
+// objects returns the number of heap objects allocated so far, as mallocs does, without
+// stopping anything.
+func objects() (n uint64) {
+	s := []metrics.Sample{{Name: "/gc/heap/allocs:objects"}, {Name: "/gc/heap/tiny/allocs:objects"}}
+	metrics.Read(s)
+	for i := range s {
+		n += s[i].Value.Uint64()
+	}
+	return n
 }
 
 // recent returns the median and the 99th percentile of what was told since the last

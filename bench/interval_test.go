@@ -240,3 +240,22 @@ func v2Of(t *testing.T, h *Hist) string {
 	}
 	return `"` + string(v2) + `"`
 }
+
+// TestWritersAreNoCostOfMessages has a function told of intervals allocate.
+func TestWritersAreNoCostOfMessages(t *testing.T) {
+	var keep [][]byte
+	c := short("")
+	c.Rate, c.Interval = 1000, 10*time.Millisecond
+	c.OnInterval = func(*Interval) {
+		for range 100_000 {
+			keep = append(keep, make([]byte, 64))
+		}
+	}
+	rep, err := enough(t, c, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := rep.AllocsPerMessage * float64(rep.Messages); n > float64(len(keep))/2 {
+		t.Errorf("%.0f allocations of %d are counted", n, len(keep))
+	}
+}

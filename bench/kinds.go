@@ -66,13 +66,17 @@ type kinds struct {
 	classes []Class
 	mixed   bool // the classes are the kinds, and not those of the one Service
 	worked  bool // messages carry work
+	fixed   int  // size of every message, -1 if there are several
 }
 
 // kindSalt makes kinds independent of what else the seed determines.
 const kindSalt = 0x6b696e64
 
 func newKinds(w *Workload) kinds {
-	k := kinds{seed: w.Seed, list: w.Kinds, mixed: len(w.Kinds) > 0, worked: w.works()}
+	k := kinds{seed: w.Seed, list: w.Kinds, mixed: len(w.Kinds) > 0, worked: w.works(), fixed: -1}
+	if b := w.bounds(); b.Min == b.Max {
+		k.fixed = b.Min
+	}
 	if !k.mixed {
 		k.list = []Kind{{Percent: 100, Size: w.Size, Service: w.Service}}
 		k.classes = w.Service.Classes()
@@ -103,7 +107,12 @@ func (k *kinds) of(number uint64) int {
 }
 
 // size returns the length of a message's payload.
-func (k *kinds) size(number uint64) int { return k.list[k.of(number)].Size.draw(k.seed, number) }
+func (k *kinds) size(number uint64) int {
+	if k.fixed >= 0 {
+		return k.fixed
+	}
+	return k.list[k.of(number)].Size.draw(k.seed, number)
+}
 
 // service returns the service time of a message, and its class.
 func (k *kinds) service(number uint64) (d time.Duration, class int) {

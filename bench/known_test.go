@@ -89,6 +89,38 @@ func likeIdeal(t *testing.T, w *Workload, workers int, q Quantiles) {
 	}
 }
 
+// Connections that live 50 ms, of which the first lives are shorter, and have a message
+// every 4 ms: they end with the first message that is due after that, and are there again
+// in no time.
+func TestKnownLives(t *testing.T) {
+	w := good()
+	w.Conns, w.Rate, w.Duration, w.Churn = 4, 1000, 2*time.Second, Churn{Time: 50 * time.Millisecond}
+	_, rep := simulated(t, w, 0, 0, 0)
+	// A connection stands for 52 ms, 13 messages: 2 s / 52 ms of each.
+	if want := 4 * 2000 / 52.0; math.Abs(float64(rep.Reconnects)-want) > 4 || rep.Messages != 2000 {
+		t.Errorf("%d messages, %d connections made anew, want about %.0f", rep.Messages, rep.Reconnects, want)
+	}
+	if rep.Connect.Max > 1 || rep.Latency.Max > 1 {
+		t.Errorf("connecting %+v, latency %+v", rep.Connect, rep.Latency)
+	}
+
+	w.Churn = Churn{Messages: 10}
+	_, rep = simulated(t, w, 0, 0, 0)
+	// 500 messages of each, so 50 lives that end, the first ones shorter; but the last of
+	// all messages has none behind it.
+	if rep.Reconnects != 4*50-1 || rep.Messages != 2000 {
+		t.Errorf("%d messages, %d connections made anew, want 199", rep.Messages, rep.Reconnects)
+	}
+
+	// With a think time of a millisecond and no service each of 4 connections has one message
+	// a millisecond.
+	w.Churn, w.Rate, w.Think = Churn{}, 0, Service{Time: time.Millisecond}
+	_, rep = simulated(t, w, 0, 0, 0)
+	if rep.Messages < 7960 || rep.Messages > 8000 {
+		t.Errorf("%d messages with a think time of 1 ms, want about 8000", rep.Messages)
+	}
+}
+
 // late returns the share of the messages that took longer than a time.
 func late(r *run, than time.Duration) float64 {
 	n, all := 0, 0

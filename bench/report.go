@@ -249,6 +249,15 @@ func (r *Report) loadText() string {
 // WriteJSON writes the report as one indented JSON object to a file.
 func (r *Report) WriteJSON(file string) error { return writeJSON(file, r) }
 
+// EncodeJSON writes what WriteJSON does.
+func (r *Report) EncodeJSON(w io.Writer) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		_, err = w.Write(append(b, '\n'))
+	}
+	return err
+}
+
 func writeJSON(file string, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

@@ -450,7 +450,7 @@ func (r *run) messages() (n int64) {
 }
 
 func (r *run) sample() sample {
-	s := sample{messages: r.messages(), mallocs: mallocs(), generator: costOf(r.loops())}
+	s := sample{messages: r.messages(), mallocs: mallocs() - r.figures.mallocs, generator: costOf(r.loops())}
 	if r.server != nil {
 		s.server = costOf(r.server.Loops())
 	}

@@ -24,7 +24,8 @@ type Service struct {
 	// 1 us to MaxService. What is drawn from an exponential distribution is rounded to
 	// microseconds, 0 included, so that the mean stays what it is.
 	Time time.Duration
-	// Slow is the time of Percent of the messages, Bimodal only.
+	// Slow is the time of Percent of the messages, Bimodal only, or the longest, Uniform
+	// only.
 	Slow    time.Duration
 	Percent float64
 	// Sigma is the standard deviation of the logarithm, LogNormal only: Time is the
@@ -42,14 +43,15 @@ const (
 	Exponential                     // memoryless
 	LogNormal                       // a long tail, as measured times often have
 	FromFile                        // those of a file
+	Uniform                         // Time to Slow, all equally likely
 )
 
 // MaxService is the longest time a Service may be given.
 const MaxService = time.Minute
 
-const wantService = "want TIME, bimodal:TIME,TIME,PERCENT%, exp:TIME, lognormal:TIME,SIGMA or file:NAME, such as 10us, bimodal:10us,2ms,1%, exp:10us or lognormal:10us,1"
+const wantService = "want TIME, TIME-TIME, bimodal:TIME,TIME,PERCENT%, exp:TIME, lognormal:TIME,SIGMA or file:NAME, such as 10us, bimodal:10us,2ms,1%, exp:10us or lognormal:10us,1"
 
-// ParseService reads TIME, bimodal:TIME,TIME,PERCENT% (the latter share of the
+// ParseService reads TIME, TIME-TIME (all between equally likely), bimodal:TIME,TIME,PERCENT% (the latter share of the
 // messages takes the second, longer time), exp:TIME (the mean), lognormal:TIME,SIGMA (the
 // median, and the standard deviation of the logarithm) or file:NAME, a file with a time
 // on each line. 0 is the zero Service.
@@ -62,6 +64,15 @@ func ParseService(text string) (Service, error) {
 	s := Service{}
 	switch {
 	case shape == "" && !named && len(times) == 1:
+		low, high, ranged := strings.Cut(text, "-")
+		if !ranged || low == "" {
+			break
+		}
+		slow, err := time.ParseDuration(high)
+		if err != nil {
+			return Service{}, errors.New(wantService)
+		}
+		s.Shape, s.Slow, times[0] = Uniform, slow, low
 	case shape == "file" && rest != "":
 		var err error
 		if s.Values, err = readValues(rest, parseMicros); err != nil {
@@ -115,6 +126,8 @@ func (s Service) String() string {
 		return fmt.Sprintf("lognormal:%s,%s", timeText(s.Time), strconv.FormatFloat(s.Sigma, 'g', -1, 64))
 	case FromFile:
 		return "file:" + s.Values.Name
+	case Uniform:
+		return timeText(s.Time) + "-" + timeText(s.Slow)
 	case Bimodal:
 		return fmt.Sprintf("bimodal:%s,%s,%s%%", timeText(s.Time), timeText(s.Slow), strconv.FormatFloat(s.Percent, 'g', -1, 64))
 	case Exponential:
@@ -141,14 +154,14 @@ func (s Service) problem() string {
 	}
 	switch {
 	case s.None():
-	case s.Shape > FromFile || s.Shape == FromFile && s.Values == nil:
+	case s.Shape > Uniform || s.Shape == FromFile && s.Values == nil:
 		return "a shape there is"
 	case s.Shape == FromFile:
 	case s.Shape == LogNormal && !(s.Sigma > 0 && s.Sigma <= maxSigma):
 		return fmt.Sprintf("a sigma of more than 0, at most %d", maxSigma)
-	case !fits(s.Time) || s.Shape == Bimodal && !fits(s.Slow):
+	case !fits(s.Time) || (s.Shape == Bimodal || s.Shape == Uniform) && !fits(s.Slow):
 		return "whole microseconds, 1us to " + MaxService.String()
-	case s.Shape == Bimodal && s.Slow <= s.Time:
+	case (s.Shape == Bimodal || s.Shape == Uniform) && s.Slow <= s.Time:
 		return "the longer time second"
 	case s.Shape == Bimodal && !(s.Percent > 0 && s.Percent < 100):
 		return "more than 0% and less than 100%"
@@ -185,6 +198,8 @@ func (s Service) mean() time.Duration {
 		return s.Time + time.Duration(s.Percent/100*float64(s.Slow-s.Time))
 	case LogNormal:
 		return time.Duration(min(float64(s.Time)*math.Exp(s.Sigma*s.Sigma/2), math.MaxInt64/2))
+	case Uniform:
+		return (s.Time + s.Slow) / 2
 	case FromFile:
 		sum := 0.0
 		for _, us := range s.Values.List {
@@ -212,6 +227,9 @@ func (s Service) draw(seed, number uint64) (d time.Duration, class int) {
 			return s.Slow, 1
 		}
 		return s.Time, 0
+	case Uniform:
+		span := uint64((s.Slow-s.Time)/time.Microsecond) + 1
+		return s.Time + time.Duration(bits%span)*time.Microsecond, 0
 	case FromFile:
 		return time.Duration(s.Values.pick(bits)) * time.Microsecond, 0
 	case LogNormal:

@@ -20,6 +20,7 @@ func TestParseService(t *testing.T) {
 		"1m":                         {Service{Time: time.Minute}, "1m0s"},
 		"exp:10us":                   {Service{Shape: Exponential, Time: 10 * us}, "exp:10us"},
 		"bimodal:10us,2ms,1%":        {Service{Shape: Bimodal, Time: 10 * us, Slow: 2000 * us, Percent: 1}, "bimodal:10us,2ms,1%"},
+		"10us-0.05ms":                {Service{Shape: Uniform, Time: 10 * us, Slow: 50 * us}, "10us-50us"},
 		"lognormal:10us,0.5":         {Service{Shape: LogNormal, Time: 10 * us, Sigma: 0.5}, "lognormal:10us,0.5"},
 		"bimodal:1us,0.002ms,12.50%": {Service{Shape: Bimodal, Time: us, Slow: 2 * us, Percent: 12.5}, "bimodal:1us,2us,12.5%"},
 	} {
@@ -186,6 +187,28 @@ func TestServiceTimesOfAFile(t *testing.T) {
 	for _, line := range []string{"1ns", "2m", "-1us", "soon"} {
 		if s, err := ParseService("file:" + file(t, "0", line)); err == nil {
 			t.Errorf("%s: %v, want an error", line, s)
+		}
+	}
+}
+
+func TestUniformServiceTimes(t *testing.T) {
+	s := mustService(t, "10us-19us")
+	count := map[time.Duration]int{}
+	for k := range uint64(100_000) {
+		d, _ := s.draw(1, k)
+		count[d]++
+	}
+	if s.mean() != 14500*time.Nanosecond || len(count) != 10 {
+		t.Errorf("mean %v, %v", s.mean(), count)
+	}
+	for d, n := range count {
+		if d < 10*time.Microsecond || d > 19*time.Microsecond || math.Abs(float64(n)-10_000) > 400 {
+			t.Errorf("%d messages of %v", n, d)
+		}
+	}
+	for _, text := range []string{"10us-", "10us-10us", "20us-10us", "10us-1", "10us-2m"} {
+		if s, err := ParseService(text); err == nil {
+			t.Errorf("%s: %v, want an error", text, s)
 		}
 	}
 }

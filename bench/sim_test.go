@@ -20,6 +20,7 @@ import (
 type simServer struct {
 	t       *testing.T
 	sim     *ringtest.Sim
+	works   bool            // messages carry work
 	free    []time.Duration // when each worker has nothing left to do
 	stop    time.Duration   // 0: never
 	stopped time.Duration   // for how long
@@ -68,7 +69,7 @@ func (s *simServer) turn() {
 			frame := slices.Clone(p.in[:size])
 			p.in = p.in[size:]
 			d := time.Duration(0)
-			if size >= lengthBytes+workBytes {
+			if s.works {
 				d = time.Duration(binary.BigEndian.Uint32(frame[lengthBytes:])) * time.Microsecond
 			}
 			end := s.work(now, d)
@@ -103,7 +104,7 @@ func simulated(t *testing.T, w Workload, workers int, stop, stopped time.Duratio
 		}
 		return l, err
 	}
-	s := &simServer{t: t, sim: sim, free: make([]time.Duration, workers), stopped: stopped}
+	s := &simServer{t: t, sim: sim, works: w.works(), free: make([]time.Duration, workers), stopped: stopped}
 	far, err := open(ring.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +135,9 @@ func simulated(t *testing.T, w Workload, workers int, stop, stopped time.Duratio
 	}
 	if err := sim.Run(func() bool { return !slices.ContainsFunc(g.conns, func(c conn) bool { return !c.stands }) }, turns...); err != nil {
 		t.Fatal(err)
+	}
+	if g.connects != nil {
+		g.connects.Reset() // these are not made anew
 	}
 	start := sim.Now() + time.Millisecond
 	s.stop = start + stop

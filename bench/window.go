@@ -22,9 +22,9 @@ type conn struct {
 	owed       int           // to be sent at the end of this turn
 	seen       time.Duration // when the replies of this turn were received
 	touched    bool
+	sent       []times // the ring
+	mask       uint64
 	connection
-	sent []times // the ring
-	mask uint64
 }
 
 // connection is what a conn has besides if connections are made anew.

@@ -19,14 +19,13 @@ type Run struct {
 // setting is one thing that was set for a run.
 type setting struct{ Name, Value string }
 
-// settings of a report. The rate comes last and is left out of what makes a series
-// against throughput.
+// settings of a report. How much was offered comes last, and is left out of what makes a
+// line against throughput: the rate, or the depth of a closed loop.
 func settings(r *bench.Report) []setting {
 	s := []setting{
 		{"connections", fmt.Sprint(r.Conns)},
-		{"depth", fmt.Sprint(r.Depth)},
 		{"bytes", r.Size.String()},
-		{"arrival", r.Arrival},
+		{"loop", map[bool]string{true: "open, " + r.Arrival, false: "closed"}[r.Rate > 0]},
 		{"service", r.Service},
 		{"service mode", r.ServiceMode},
 		{"replies", map[bool]string{true: "in order", false: "in any order"}[r.Order]},
@@ -37,12 +36,12 @@ func settings(r *bench.Report) []setting {
 		{"batch", fmt.Sprint(r.Batch)},
 		{"think time", r.Think},
 		{"new connections after", r.Churn},
-		{"generator", r.Generator.Backend},
+		{"back end", backends(r)},
 		{"generator loops", fmt.Sprint(r.Generator.Loops)},
 	}
 	s = slices.DeleteFunc(s, func(s setting) bool { return s.Value == "" })
 	if r.Server != nil {
-		s = append(s, setting{"server", r.Server.Backend}, setting{"server loops", fmt.Sprint(r.Server.Loops)},
+		s = append(s, setting{"server loops", fmt.Sprint(r.Server.Loops)},
 			setting{"policy", r.Policy}, setting{"workers", fmt.Sprint(r.Workers)})
 	} else {
 		s = append(s, setting{"server", r.Target})
@@ -50,8 +49,19 @@ func settings(r *bench.Report) []setting {
 	if r.Rate > 0 {
 		return append(s, setting{"rate", rateText(r.Rate)})
 	}
-	return append(s, setting{"rate", "closed loop"})
+	return append(s, setting{"depth", fmt.Sprint(r.Depth)})
 }
+
+// backends says what the loops ran on.
+func backends(r *bench.Report) string {
+	if r.Server == nil || r.Server.Backend == r.Generator.Backend {
+		return r.Generator.Backend
+	}
+	return r.Server.Backend + ", generator " + r.Generator.Backend
+}
+
+// offered is how much load a run offered: the rate, or the depth of a closed loop.
+func offered(r *bench.Report) float64 { return cmp.Or(r.Rate, float64(r.Depth)) }
 
 // rateText prints a rate with five digits.
 func rateText(rate float64) string {
@@ -69,14 +79,14 @@ type group struct {
 	colour   int
 }
 
-// groups puts runs with equal settings together, sorted by rate. Labels are
+// groups puts runs with equal settings together, sorted by load. Labels are
 // the settings in which groups differ; without any that is the name of the run.
 func groups(runs []Run) []*group {
 	var all []*group
 	byKey := make(map[string]*group)
 	for _, run := range runs {
 		s := settings(run.Report)
-		key := fmt.Sprint(s, run.Report.Rate) // which s has rounded
+		key := fmt.Sprint(s, offered(run.Report)) // which s has rounded
 		g := byKey[key]
 		if g == nil {
 			g = &group{settings: s, colour: len(all)}
@@ -95,7 +105,7 @@ func groups(runs []Run) []*group {
 	return all
 }
 
-// inOrder sorts groups that differ in nothing but the rate by that, where the first of
+// inOrder sorts groups that differ in nothing but how much was offered by that, where the first of
 // them is.
 func inOrder(all []*group) {
 	first := make(map[string]int)
@@ -106,12 +116,15 @@ func inOrder(all []*group) {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(first[place(a)], first[place(b)]), cmp.Compare(a.runs[0].Report.Rate, b.runs[0].Report.Rate))
+		return cmp.Or(cmp.Compare(first[place(a)], first[place(b)]), cmp.Compare(offered(a.runs[0].Report), offered(b.runs[0].Report)))
 	})
 	for i, g := range all {
 		g.colour = i
 	}
 }
+
+// usual are settings that no label has: it is when they are others that they matter.
+var usual = []setting{{"workers", "0"}, {"service", "0"}, {"batch", "1"}, {"replies", "in order"}}
 
 // labels names groups by the settings that not all of them have.
 func labels(all []*group) {
@@ -124,11 +137,11 @@ func labels(all []*group) {
 	for _, g := range all {
 		var parts []string
 		for _, s := range g.settings {
-			if common[s] == len(all) || s == (setting{"workers", "0"}) {
-				continue // all have it, or the policy says it
+			if common[s] == len(all) || slices.Contains(usual, s) {
+				continue
 			}
 			switch s.Name {
-			case "server", "policy", "rate", "replies", "arrival":
+			case "back end", "server", "policy", "rate", "replies", "loop":
 				parts = append(parts, s.Value)
 			default:
 				parts = append(parts, s.Name+" "+s.Value)
@@ -153,8 +166,8 @@ func (g *group) histogram(name string) *bench.Hist {
 	return sum
 }
 
-// withoutRate groups groups by all settings but the rate.
-func withoutRate(all []*group) []*group {
+// withoutLoad groups groups by all settings but how much was offered.
+func withoutLoad(all []*group) []*group {
 	var out []*group
 	byKey := make(map[string]*group)
 	for _, g := range all {

@@ -37,7 +37,7 @@ func throughput(all []*group, target *Target, found []Found, workers int) *figur
 	}
 	f := &figure{ID: "throughput", Title: name + " against throughput", xName: "messages per second", yName: name + " of latency"}
 	ideals := 0
-	for _, g := range withoutRate(all) {
+	for _, g := range withoutLoad(all) {
 		each := line{colour: g.colour, dots: true, loose: true}
 		l := line{label: cmp.Or(g.label, "measured"), colour: g.colour}
 		best := line{label: cmp.Or(g.label, "measured") + ": ideal", colour: g.colour, dashed: true, dots: true}
@@ -49,7 +49,7 @@ func throughput(all []*group, target *Target, found []Found, workers int) *figur
 			if !r.Verdict.Valid {
 				p.name += ", not valid"
 			}
-			rates[r.Rate] = append(rates[r.Rate], p)
+			rates[offered(r)] = append(rates[offered(r)], p)
 			each.points = append(each.points, p)
 		}
 		if len(rates) < 2 {
@@ -57,7 +57,7 @@ func throughput(all []*group, target *Target, found []Found, workers int) *figur
 		}
 		for _, rate := range slices.Sorted(maps.Keys(rates)) {
 			l.points = append(l.points, middle(rates[rate]))
-			if i := slices.IndexFunc(g.runs, func(r Run) bool { return r.Report.Rate == rate }); rate > 0 {
+			if i := slices.IndexFunc(g.runs, func(r Run) bool { return offered(r.Report) == rate }); i >= 0 {
 				if v, ok := ideal(g.runs[i].Report, name, workers); ok {
 					best.points = append(best.points, point{rate, v, fmt.Sprintf("ideal: %s at %s/s", micros(v), count(rate))})
 				}

@@ -135,7 +135,7 @@ func fault(r *bench.Report) string {
 func newRow(run Run) row {
 	r := run.Report
 	o := row{
-		Name: run.Name, Load: "closed loop", Rate: count(r.PerSecond) + "/s",
+		Name: run.Name, Load: fmt.Sprintf("closed, depth %d", r.Depth), Rate: count(r.PerSecond) + "/s",
 		P50: micros(r.Latency.P50), P99: micros(r.Latency.P99), P999: micros(r.Latency.P999), Max: micros(r.Latency.Max),
 		Errors: fmt.Sprint(r.Errors), CPU: "–", Verdict: "valid",
 	}

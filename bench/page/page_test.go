@@ -262,3 +262,21 @@ func TestMachinesOfMergedReports(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 }
+
+// TestClosedLoopsByDepth: against throughput, runs of a closed loop differ in their depth.
+func TestClosedLoopsByDepth(t *testing.T) {
+	var runs []Run
+	for _, depth := range []int{4, 1, 2} {
+		r := sample(0, 1, 1)
+		r.Depth, r.PerSecond = depth, 1000*float64(depth)
+		runs = append(runs, Run{fmt.Sprint(depth), r})
+	}
+	all := groups(runs)
+	if all[0].label != "depth 1" || all[2].label != "depth 4" {
+		t.Errorf("%q, %q, %q", all[0].label, all[1].label, all[2].label)
+	}
+	f := throughput(all, nil, nil, 0)
+	if f == nil || len(f.lines) != 2 || len(f.lines[0].points) != 3 || f.lines[0].points[2].x != 4000 {
+		t.Errorf("%+v", f)
+	}
+}

@@ -35,7 +35,7 @@
 //
 //	-size       64  1KiB-4KiB  exp:1KiB  lognormal:1KiB,1,64-64KiB  bimodal:64,16KiB,5%
 //	            file:NAME, a size on each line
-//	-service    10us  exp:10us  lognormal:10us,1  bimodal:10us,2ms,1%
+//	-service    10us  10us-50us  exp:10us  lognormal:10us,1  bimodal:10us,2ms,1%
 //	            file:NAME, a time on each line
 //	-class      "get 90% size=64" -class "put 10% size=exp:4KiB service=50us"
 //	-profile    bursty:10ms,90ms  ramp:1000  step:1000,2s
@@ -153,8 +153,14 @@
 //	                             messages_per_second, latency_us, latency_actual_us,
 //	                             lateness_us, in_flight, errors}], the intervals
 //	histograms                   {NAME: {count, over, max_ns, sum_ns, v2}}; NAME is latency,
-//	                             actual, lateness or class:CLASS, v2 the histogram in
+//	                             actual, lateness, connect or class:CLASS, v2 the one in
 //	                             HdrHistogram's compressed form V2, in base64
+//	began_unix_ms                when measuring began
+//	clock                        {synchronised, max_error_us, estimated_error_us}, of
+//	                             adjtimex(2)
+//	parts                        what merge has added up: [{name, and keys of a report}]
+//
+// docs/kcmbench-schema.json is the JSON Schema of this.
 //
 // A line of run -series is an element of series; run -hdr writes an interval log of
 // HdrHistogram in nanoseconds, where latency has no tag and other histograms their name;

@@ -231,3 +231,35 @@ func TestRunInterruptedAnywhere(t *testing.T) {
 		t.Errorf("before it began: status %d: %s", status, &errs)
 	}
 }
+
+// A run in which the generator was the limit fails, unless it is told not to.
+func TestRunFailsByItsVerdict(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "out.json")
+	for _, verdict := range []bool{true, false} {
+		args := []string{"run", "-rate", "1000", "-max-lateness", "1ns", "-warmup", "0", "-duration", "50ms", "-max-message", "64KiB", "-json", file}
+		if !verdict {
+			args = append(args, "-verdict=false")
+		}
+		status, stdout, stderr := invoke(t, args...)
+		if !strings.Contains(stdout, "\nverdict     not valid, the generator was the limit: ") {
+			t.Errorf("verdict %v: no reason in\n%s", verdict, stdout)
+		}
+		const why = "kcmbench run: the generator was the limit, not the server: "
+		if verdict && (status != 1 || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, why)) || !verdict && (status != 0 || stderr != "") {
+			t.Errorf("verdict %v: status %d, error %q", verdict, status, stderr)
+		}
+		b, err := os.ReadFile(file)
+		var rep struct {
+			Verdict struct {
+				Valid   bool     `json:"valid"`
+				Reasons []string `json:"reasons"`
+			} `json:"verdict"`
+		}
+		if err == nil {
+			err = json.Unmarshal(b, &rep)
+		}
+		if err != nil || rep.Verdict.Valid || len(rep.Verdict.Reasons) == 0 {
+			t.Errorf("verdict %v: %+v, %v", verdict, rep, err)
+		}
+	}
+}

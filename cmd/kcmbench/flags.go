@@ -202,7 +202,7 @@ func defineArrivals(f *flag.FlagSet, w *bench.Workload) {
 	f.IntVar(&w.Batch, "batch", 1, "messages of a connection that are sent together, in one write")
 	replayFlag(f, &w.Replay)
 	f.Var(text[bench.Service]{&w.Service, bench.ParseService, bench.Service.String}, "service",
-		"work of each message: `TIME`, bimodal:TIME,TIME,PERCENT% (that share takes the second, longer time), exp:TIME (the mean), lognormal:TIME,SIGMA (the median) or file:NAME, a time on each line; 0: none")
+		"work of each message: `TIME`, TIME-TIME (uniform), bimodal:TIME,TIME,PERCENT% (that share takes the second, longer time), exp:TIME (the mean), lognormal:TIME,SIGMA (the median) or file:NAME, a time on each line; 0: none")
 	f.DurationVar(&w.Duration, "duration", 5*time.Second, "how long to measure")
 	f.DurationVar(&w.Warmup, "warmup", time.Second, "how long to send before that")
 	f.Uint64Var(&w.Seed, "seed", 1, "of sizes, service times and Poisson arrivals")

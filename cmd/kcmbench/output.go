@@ -20,6 +20,7 @@ import (
 type outputs struct {
 	json, csv, hgrm, record string
 	series, log             growing
+	stdout                  io.Writer // for the report, if json is "-"
 }
 
 // growing is a file that gets lines while a run lasts.
@@ -57,7 +58,7 @@ func (g *growing) close() error {
 
 func defineOutputs(f *flag.FlagSet, o *outputs, interval *time.Duration) {
 	o.series.flag, o.log.flag = "series", "hdr"
-	f.StringVar(&o.json, "json", "", "write the report to `file` as JSON too")
+	f.StringVar(&o.json, "json", "", "write the report to `file` as JSON too; -: JSON alone, to standard output")
 	f.StringVar(&o.csv, "csv", "", "write the figures of the report to `file` as CSV, a line of names and one of values")
 	f.StringVar(&o.series.name, "series", "", "write a line of JSON for each interval to `file`, as it ends")
 	f.StringVar(&o.log.name, "hdr", "", "write the histograms of each interval to `file`, a log of HdrHistogram (V2), as it ends")
@@ -104,7 +105,12 @@ func (o *outputs) end(rep *bench.Report) error {
 			err = fmt.Errorf("-%s: %w", flag, e)
 		}
 	}
-	write("json", o.json, func() error { return rep.WriteJSON(o.json) })
+	write("json", o.json, func() error {
+		if o.stdout != nil {
+			return rep.EncodeJSON(o.stdout)
+		}
+		return rep.WriteJSON(o.json)
+	})
 	write("csv", o.csv, func() error { return writeFile(o.csv, rep.WriteCSV) })
 	write("hgrm", o.hgrm, func() error { return writeHgrm(o.hgrm, rep) })
 	write("record", o.record, func() error { return rep.Trace.WriteCSV(o.record) })

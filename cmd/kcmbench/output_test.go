@@ -155,3 +155,15 @@ func waitFor(t *testing.T, condition func() bool) {
 		}
 	}
 }
+
+// TestRunPrintsJSON: -json - prints the report as JSON and nothing else.
+func TestRunPrintsJSON(t *testing.T) {
+	status, stdout, stderr := invoke(t, "run", "-conns", "1", "-duration", "20ms", "-warmup", "0s", "-verdict=false", "-json", "-")
+	var rep bench.Report
+	if err := json.Unmarshal([]byte(stdout), &rep); status != 0 || err != nil || rep.Schema != bench.Schema {
+		t.Errorf("exit %d, %v: %s%s", status, err, stdout, stderr)
+	}
+	if _, err := os.Stat("-"); err == nil {
+		t.Error("there is a file -")
+	}
+}

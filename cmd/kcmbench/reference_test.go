@@ -4,11 +4,13 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kcm-go/kcm/bench"
 )
@@ -92,6 +94,57 @@ func TestReferenceReadsTheLog(t *testing.T) {
 		}
 		if string(b) != tag.Hgrm {
 			t.Errorf("%s:\n%s\nthe project's own:\n%s", hgrm, b, tag.Hgrm)
+		}
+	}
+}
+
+// TestReferenceReadsTheMergedLog: in a merged log it finds as many times as the logs had, and
+// the percentiles of the merged report.
+func TestReferenceReadsTheMergedLog(t *testing.T) {
+	dir := t.TempDir()
+	s := start(t, "serve", "-listen", "127.0.0.1:0", "-loops", "1")
+	line, err := s.out.ReadString('\n')
+	addr, ok := strings.CutPrefix(strings.TrimSpace(line), "listening ")
+	if !ok {
+		t.Fatalf("the server says %q, %v", line, err)
+	}
+	at := fmt.Sprintf("@%d", time.Now().Add(4*time.Second).Unix())
+	var runs []*child
+	var logs, reports []string
+	for i := range 2 {
+		logs = append(logs, filepath.Join(dir, fmt.Sprint(i, ".hlog")))
+		reports = append(reports, filepath.Join(dir, fmt.Sprint(i, ".json")))
+		runs = append(runs, start(t, "run", "-target", addr, "-conns", "2", "-rate", "1000", "-seed", fmt.Sprint(i+1), "-duration", "500ms",
+			"-warmup", "0s", "-interval", "100ms", "-pin=false", "-verdict=false", "-start-at", at, "-max-clock-error", "0",
+			"-hdr", logs[i], "-json", reports[i]))
+	}
+	for _, c := range runs {
+		if err := c.wait(t); err != nil {
+			t.Fatalf("%v: %s", err, &c.stderr)
+		}
+	}
+	log, report := filepath.Join(dir, "all.hlog"), filepath.Join(dir, "all.json")
+	for out, parts := range map[string][]string{log: logs, report: reports} {
+		if status, _, stderr := invoke(t, append([]string{"merge", "-o", out}, parts...)...); status != 0 {
+			t.Fatal(stderr)
+		}
+	}
+	rep, err := bench.ReadReport(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := exec.Command("node", "testdata/schema.js", "../../docs/kcmbench-schema.json", report).CombinedOutput(); err != nil {
+		t.Errorf("the merged report does not follow its schema: %v\n%s", err, b)
+	}
+	r := reference(t, log)
+	for name, h := range rep.Histograms {
+		tag, q := r.Tags[name], h.Quantiles()
+		if tag.Count != h.Count() || tag.Count == 0 {
+			t.Errorf("%s: %d times, want %d", name, tag.Count, h.Count())
+			continue
+		}
+		if got := min(tag.Percentiles[2]/1e3, q.Max); got != q.P90 {
+			t.Errorf("%s: p90 is %v, want %v", name, got, q.P90)
 		}
 	}
 }

@@ -61,7 +61,8 @@ The keys of the JSON that -json writes:
   reconnects, connect_us, verdict {valid, reasons}, series [{unix_ms, from_seconds,
   to_seconds, messages, messages_per_second, latency_us, latency_actual_us, lateness_us, in_flight,
   errors}], histograms {latency, actual, lateness, class:NAME: {count, over, max_ns,
-  sum_ns, v2}}. docs/kcmbench-schema.json is their JSON Schema.
+  sum_ns, v2}}, began_unix_ms, clock {synchronised, max_error_us, estimated_error_us},
+  parts of what merge added up. docs/kcmbench-schema.json is their JSON Schema.
 
 Flags:`
 
@@ -94,6 +95,9 @@ func runRun(ctx context.Context, args []string, stdout, stderr io.Writer) error 
 	if rep == nil {
 		_ = out.end(nil) // err says more
 		return wrongOption(err)
+	}
+	if out.json == "-" {
+		out.stdout, stdout = stdout, io.Discard
 	}
 	if e := rep.WriteText(stdout); err == nil {
 		err = e
