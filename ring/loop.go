@@ -63,6 +63,7 @@ type Loop struct {
 	stop    bool
 	stopped chan struct{}
 	once    sync.Once
+	journal *journal // nil without Options.Logger
 
 	stats LoopStats
 
@@ -138,6 +139,7 @@ func newLoop(open func(backend.Config) (backend.Backend, error), o Options) (*Lo
 		slots:   make([]slot, 1), // slot 0 stays unused
 	}
 	l.initLists()
+	l.journal = newJournal(&l.opt)
 	l.spin.limit = o.Spin
 	l.spin.budget = o.Spin
 	var err error
@@ -194,6 +196,7 @@ func (l *Loop) begin() error {
 	}
 	l.be.Provide(l.mem.all())
 	l.wheel.now = int64(l.be.Now() / tick)
+	l.tellBegun()
 	return nil
 }
 
@@ -580,6 +583,7 @@ func (l *Loop) retire() {
 	for t := l.inbox.close(); t != nil; t = t.next {
 		t.Run() // tasks that raced with the end see a loop without endpoints
 	}
+	l.tellEnded()
 	l.snapshot() // the last figures, for Stats
 	l.tid.Store(0)
 	l.mem.unmap()

@@ -32,6 +32,7 @@ var layers = []layer{
 	{dir: "internal/invariants"},
 	{dir: "internal/leak", external: []string{"go.uber.org/goleak"}},
 	{dir: "internal/lint"},
+	{dir: "internal/watch"},
 	{dir: "internal/uapi", packages: []string{"internal/invariants"}, external: []string{xsys, iouring}},
 
 	{dir: "sgmsg/...", packages: []string{"internal/invariants"}},
@@ -41,10 +42,10 @@ var layers = []layer{
 	{dir: "strparser/internal/feed", packages: []string{"strparser", "sgmsg"}},
 	{dir: "affinity/...", packages: []string{"internal/uapi", "internal/invariants"},
 		external: []string{xsys, "github.com/klauspost/cpuid/..."}},
-	{dir: "ring/...", packages: []string{"sgmsg", "affinity", "internal/invariants", "internal/uapi"}, external: []string{xsys}},
+	{dir: "ring/...", packages: []string{"sgmsg", "affinity", "internal/invariants", "internal/uapi", "internal/watch"}, external: []string{xsys}},
 
 	{dir: "internal/park"},
-	{dir: "mux/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants", "internal/park"},
+	{dir: "mux/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants", "internal/park", "internal/watch"},
 		external: []string{xsys}},
 	{dir: "mux/muxvar", packages: []string{"mux"}},
 	{dir: "sockmap/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants"}},
