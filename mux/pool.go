@@ -120,17 +120,16 @@ func (m *Mux) Pool(o PoolOptions) (*Pool, error) {
 		c.cancel()
 		return nil, fmt.Errorf("mux: pool: %w", ErrClosed)
 	}
-	first := m.pooled
-	m.pooled += o.Conns
-	m.pools[c] = struct{}{}
-	m.mu.Unlock()
 	for i := range o.Conns {
-		pc := &poolConn{pool: c, shard: m.shards[(first+i)%len(m.shards)], number: i, backoff: newBackoff(o.RetryMin, o.RetryMax)}
+		pc := &poolConn{pool: c, shard: m.shards[(m.pooled+i)%len(m.shards)], number: i, backoff: newBackoff(o.RetryMin, o.RetryMax)}
 		if o.random != nil {
 			pc.backoff.random = o.random
 		}
 		c.conns = append(c.conns, pc)
 	}
+	m.pooled += o.Conns
+	m.pools[c] = struct{}{}
+	m.mu.Unlock()
 	for _, sh := range m.shards {
 		go func() {
 			select {

@@ -295,3 +295,37 @@ func TestPoolOptionsThatCannotWorkAreRefused(t *testing.T) {
 		t.Errorf("of a closed Mux: %v, want ErrClosed", err)
 	}
 }
+
+// The end of a Mux is that of its pools: also of connections that wait for their next
+// attempt, which no loop has anything of.
+func TestPoolEndsWithItsMuxWhileItWaits(t *testing.T) {
+	for name, end := range map[string]func(m *mux.Mux) error{
+		"close":    (*mux.Mux).Close,
+		"shutdown": func(m *mux.Mux) error { return m.Shutdown(context.Background()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMux(t, mux.Options{Loops: 2}, echo)
+			o := quick(2, "127.0.0.1:1")
+			o.RetryMin, o.RetryMax = time.Hour, time.Hour
+			c := newPool(t, m, o)
+			until(t, "both wait", func() bool {
+				h := c.Health()
+				return h[0].Failures == 1 && h[1].Failures == 1
+			})
+			if err := end(m); err != nil {
+				t.Error(err)
+			}
+			for i, h := range c.Health() {
+				if h.State != mux.ConnEnded || !errors.Is(h.Cause, syscall.ECONNREFUSED) {
+					t.Errorf("connection %d: %+v", i, h)
+				}
+			}
+			if t.Failed() {
+				return // Wait would not return
+			}
+			if err := c.Wait(context.Background(), 1); !errors.Is(err, mux.ErrClosed) {
+				t.Errorf("Wait: %v, want ErrClosed", err)
+			}
+		})
+	}
+}

@@ -221,11 +221,21 @@ func (c *poolConn) Expire(*ring.Timer) {
 
 // stop ends the connection: the pool is closed.
 func (c *poolConn) stop() {
-	c.attempt++
-	c.shard.loop.StopTimer(&c.timer)
 	if c.psock != nil {
+		c.attempt++
+		c.shard.loop.StopTimer(&c.timer)
 		c.psock.leave(nil, true)
 		return
 	}
-	c.become(ConnEnded)
+	c.cease()
+}
+
+// cease makes no more attempts: the pool is closed. A connection that there is, is for
+// others to end.
+func (c *poolConn) cease() {
+	if c.psock == nil {
+		c.attempt++
+		c.shard.loop.StopTimer(&c.timer)
+		c.become(ConnEnded)
+	}
 }

@@ -161,8 +161,8 @@ func (rd *Reader) fetch(ctx context.Context) error {
 	var p *Psock
 	if old != nil {
 		p = old.psock // others may finish it, and it be used again, as soon as we have left it
-		s.rx.add(finished, rd.bytes)
 	}
+	bytes := rd.bytes
 	rd.burst, rd.finished, rd.bytes, rd.timed = nil, 0, 0, 0
 	st.lock()
 	if rd.state == called {
@@ -171,6 +171,7 @@ func (rd *Reader) fetch(ctx context.Context) error {
 	}
 	if old != nil {
 		st.stats.Received += uint64(finished)
+		s.rx.add(finished, bytes)
 		done = st.leave(q, old)
 	}
 	var b *burst

@@ -3,7 +3,6 @@ package mux
 import (
 	"context"
 	"fmt"
-	"sync/atomic"
 	"syscall"
 )
 
@@ -20,14 +19,12 @@ import (
 // While it is there the message counts as being handled: its connection hands out no more
 // than Options.FlowCap allows.
 
-// received are the counters of what a socket's readers have taken.
-type received struct {
-	messages, bytes atomic.Uint64
-}
+// received are the counters of what a socket's readers have taken. Under steer.mu.
+type received struct{ messages, bytes uint64 }
 
 func (c *received) add(messages, bytes int) {
-	c.messages.Add(uint64(messages))
-	c.bytes.Add(uint64(bytes))
+	c.messages += uint64(messages)
+	c.bytes += uint64(bytes)
 }
 
 // RecvMsg copies the next message to p, or of a Seqpacket socket as much of it as there is
@@ -68,15 +65,22 @@ func (s *Socket) RecvMsg(ctx context.Context, p []byte, f Flags) (n int, got Fla
 		if s.kind == Seqpacket {
 			s.begun = s.begun || n > 0
 			r.msg.TrimFront(n)
-			s.rx.add(0, n)
+			s.count(0, n)
 			return n, 0, nil
 		}
 		got = Trunc
 	}
 	s.part = nil
-	s.rx.add(1, n)
+	s.count(1, n)
 	r.finish()
 	return n, got | EOR, nil
+}
+
+func (s *Socket) count(messages, bytes int) {
+	st := s.mux.steer
+	st.lock()
+	s.rx.add(messages, bytes)
+	st.unlock()
 }
 
 // takeTurn waits until no other call is at work.

@@ -3,6 +3,8 @@ package mux
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -123,11 +125,15 @@ func (m *Mux) stopServing(st muxState) {
 	for s := range m.servers {
 		s.close()
 	}
-	for c := range m.pools {
+	pools := slices.Collect(maps.Keys(m.pools))
+	for _, c := range pools {
 		c.stop()
 	}
 	clear(m.pools)
 	m.mu.Unlock()
+	for _, c := range pools {
+		c.each((*poolConn).cease)
+	}
 }
 
 // each runs fn for every connection on its loop.

@@ -24,9 +24,10 @@ import (
 // a flow, ordered replies and not, one loop and two: each message is handled once, at
 // most so many of a connection at a time and, if that is one, in order; each reply
 // arrives once, unchanged and in the order promised, or its loss shows; no message
-// waits while a reader does (KC-3); and everything comes back.
+// waits while a reader does (KC-3); and everything comes back. Meanwhile
+// sockets are opened, closed, disabled and enabled, and read in parts.
 //
-// Proves I5, I7: steer's invariants are looked at all the time.
+// Proves I5, I7, I13, I14: steer's invariants are looked at all the time.
 func TestSimulatorDispatchesEachMessageOnce(t *testing.T) {
 	o := ringtest.Storm()
 	o.Swarm = true

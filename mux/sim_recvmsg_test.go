@@ -54,9 +54,9 @@ func framed(p string) string {
 func (w *table) counted(s *Socket, messages, bytes, dropped uint64) {
 	w.t.Helper()
 	c := &s.rx
-	if c.messages.Load() != messages || c.bytes.Load() != bytes || s.mux.steer.partsDropped.Load() != dropped {
+	if c.messages != messages || c.bytes != bytes || s.mux.steer.partsDropped.Load() != dropped {
 		w.t.Errorf("socket %d counts %d messages, %d bytes, %d dropped; want %d, %d, %d",
-			s.Index(), c.messages.Load(), c.bytes.Load(), s.mux.steer.partsDropped.Load(), messages, bytes, dropped)
+			s.Index(), c.messages, c.bytes, s.mux.steer.partsDropped.Load(), messages, bytes, dropped)
 	}
 }
 
@@ -76,7 +76,7 @@ func recvTables(t *testing.T, fn func(t *testing.T, w *table, o SocketOptions)) 
 // A message that does not fit is cut, on a Dgram socket, and said to be; on a Seqpacket socket
 // the rest is what comes next. A buffer without room takes nothing but the first one's message.
 //
-// Proves E26, E27, I6.
+// Proves E26, E27, I6, KC-1.
 func TestRecvMsgIntoABufferThatIsTooShort(t *testing.T) {
 	recvTables(t, func(t *testing.T, w *table, o SocketOptions) {
 		s := w.open(o)
@@ -139,6 +139,8 @@ func TestRecvMsgIgnoresOtherFlags(t *testing.T) {
 
 // A message that was peeked at goes to another socket, in its place, when its own is closed;
 // one of which bytes were read is dropped and counted. Disabling changes neither.
+//
+// Proves KC-5.
 func TestClosedSocketsPart(t *testing.T) {
 	recvTables(t, func(t *testing.T, w *table, o SocketOptions) {
 		for _, read := range []bool{false, true} {

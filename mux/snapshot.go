@@ -120,7 +120,7 @@ func (st *steer) snapshot(sockets map[*Socket]*SocketStats, rows map[*Psock]*pso
 	for _, s := range st.sockets {
 		r := &SocketStats{
 			Index: s.index, Type: s.kind, Psock: -1, RxDisabled: s.disabled,
-			RxMessages: s.rx.messages.Load(), RxBytes: s.rx.bytes.Load(),
+			RxMessages: s.rx.messages, RxBytes: s.rx.bytes,
 		}
 		sockets[s] = r
 		if !st.fifo {

@@ -25,7 +25,6 @@ type Socket struct {
 	limit int64 // FIFO: charge from which it is full
 	low   int64 // FIFO: charge below which it takes its turn again after that
 	out   outbound
-	rx    received
 
 	// RecvMsg: of who has the turn.
 	turn  chan struct{}
@@ -44,6 +43,7 @@ type Socket struct {
 	readable chan struct{} // Readable's, or nil
 	armed    bool          // it is owed a token
 	watch    *Socket       // in the queue's watchers
+	rx       received
 	pool     *Received
 	idle     *Reader // of Recv, not in use
 }
@@ -178,10 +178,10 @@ func (s *Socket) recv(ctx context.Context, count bool) (*Received, error) {
 	st.lock()
 	r, err := s.receive(nil)
 	if err != errEmpty {
-		st.unlock()
 		if count && err == nil {
 			s.rx.add(1, r.msg.Len())
 		}
+		st.unlock()
 		return r, err
 	}
 	rd := s.idle
@@ -206,10 +206,10 @@ func (s *Socket) recv(ctx context.Context, count bool) (*Received, error) {
 		}
 	}
 	rd.next, s.idle = s.idle, rd
-	st.unlock()
 	if count && err == nil {
 		s.rx.add(1, r.msg.Len())
 	}
+	st.unlock()
 	return r, err
 }
 

@@ -450,6 +450,7 @@ func (tx *transmit) enroll(s *Socket) {
 func (tx *transmit) end(s *Socket) {
 	tx.lock()
 	tx.quit(s)
+	tx.tellIdle()
 	for i, x := range tx.sockets {
 		if x == s {
 			tx.sockets = append(tx.sockets[:i], tx.sockets[i+1:]...)

@@ -93,8 +93,8 @@ func TestNumbersAreShown(t *testing.T) {
 	}
 }
 
-// row is a line of the table of differences in docs/kcm.md.
-var row = regexp.MustCompile(`(?m)^\| (KC-[0-9]+) \|`)
+// row is a line of the table of differences in docs/kcm.md: number, Linux, mux, and the reason.
+var row = regexp.MustCompile(`(?m)^\| (KC-[0-9]+) \|(.*)\|$`)
 
 // TestDifferencesOfMux holds the outcomes that package mux alone has to the list of intended
 // differences: each has a number there, and each number there is needed.
@@ -107,6 +107,10 @@ func TestDifferencesOfMux(t *testing.T) {
 	for i, m := range row.FindAllStringSubmatch(string(page), -1) {
 		if want := fmt.Sprint("KC-", i+1); m[1] != want {
 			t.Fatalf("docs/kcm.md has %s, want %s", m[1], want)
+		}
+		cells := strings.Split(m[2], " |")
+		if len(cells) != 3 || slices.ContainsFunc(cells, func(c string) bool { return strings.TrimSpace(c) == "" }) {
+			t.Errorf("docs/kcm.md: %s has %q, want what Linux does, what mux does, and why", m[1], cells)
 		}
 		needed[m[1]] = false
 	}
