@@ -32,7 +32,7 @@ type Options struct {
 	AssemblyTimeout time.Duration
 
 	// Name tells the Mux from others: in logs, dumps of its state, and profiles, where the
-	// goroutines of its workers have the label kcm_mux. Its own loops are called after it
+	// goroutines of its workers and its own loops have the label kcm_mux. Its own loops are called after it
 	// (Name/0 and so on) unless Ring.Name names them. The program's name when empty.
 	Name string
 	// Logger, if not nil, is told of changes of state: of each connection that opens (level
@@ -284,6 +284,9 @@ func startLoops(o *Options) ([]*ring.Loop, error) {
 		l, err := ring.New(ro)
 		if err == nil {
 			err = l.Start()
+		}
+		if err == nil {
+			err = l.Do(func() { labelLoop(o.Name, ro.Name) })
 		}
 		if err != nil {
 			for _, l := range loops {

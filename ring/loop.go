@@ -3,6 +3,7 @@ package ring
 import (
 	"fmt"
 	"runtime"
+	"runtime/trace"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -64,6 +65,7 @@ type Loop struct {
 	stopped chan struct{}
 	once    sync.Once
 	journal *journal // nil without Options.Logger
+	tracer  tracer
 
 	stats LoopStats
 
@@ -166,6 +168,7 @@ func (l *Loop) Start() error {
 		// Never unlocked: the thread's affinity mask and the ring's single
 		// issuer are this loop's, so the thread must die with it.
 		runtime.LockOSThread()
+		l.label()
 		if l.opt.Pin && l.opt.CPU >= 0 {
 			if err := affinity.Pin(l.opt.CPU); err != nil {
 				_ = l.be.Close()
@@ -222,7 +225,13 @@ func (l *Loop) Turn() bool {
 		l.finish()
 		return false
 	}
+	if l.tracer.task != nil {
+		l.tracer.rest(false)
+	}
 	n, err := l.wait()
+	if trace.IsEnabled() && !l.manual { // a region stays on one goroutine
+		l.tracer.turn(l.opt.Name)
+	}
 	if err != nil {
 		l.fail(err)
 		return false
@@ -584,6 +593,7 @@ func (l *Loop) retire() {
 		t.Run() // tasks that raced with the end see a loop without endpoints
 	}
 	l.tellEnded()
+	l.tracer.rest(true)
 	l.snapshot() // the last figures, for Stats
 	l.tid.Store(0)
 	l.mem.unmap()

@@ -19,6 +19,6 @@ const (
 // Labels of goroutines in profiles.
 const (
 	LabelMux    = "kcm_mux"    // workers: name of their Mux
-	LabelWorker = "kcm_worker" // number of a worker in its Mux
+	LabelWorker = "kcm_worker" // index of a worker's socket in its Mux
 	LabelLoop   = "kcm_loop"   // name of a loop
 )
