@@ -39,8 +39,6 @@ func runMerge(_ context.Context, args []string, stdout, _ io.Writer) error {
 	switch {
 	case err != nil:
 		return err
-	case len(files) == 0:
-		return &usageError{fmt.Errorf("want the name of at least one file that run -json wrote")}
 	case out == "":
 		return &usageError{fmt.Errorf("-o: want a file to write the sum to")}
 	case len(files) < 2:
