@@ -42,11 +42,7 @@ func (h *Hist) WriteHgrm(w io.Writer) error {
 	const unit = 1e3
 	var b strings.Builder
 	b.WriteString("       Value     Percentile TotalCount 1/(1-Percentile)\n\n")
-	ranks := h.Distribution()
-	if len(ranks) == 0 {
-		ranks = []Rank{{Share: 1}}
-	}
-	for _, r := range ranks {
+	for _, r := range h.Distribution() {
 		fmt.Fprintf(&b, "%12.3f %2.12f %10d", r.Micros, math.Round(r.Share*1e12)/1e12, r.Count) // halves up, as those do
 		if r.Share < 1 {
 			fmt.Fprintf(&b, " %14.2f", 1/(1-r.Share))

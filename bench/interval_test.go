@@ -259,3 +259,28 @@ func TestWritersAreNoCostOfMessages(t *testing.T) {
 		t.Errorf("%.0f allocations of %d are counted", n, len(keep))
 	}
 }
+
+// TestProgressHasWhatIsNew: percentiles of a Progress are those since the one before.
+func TestProgressHasWhatIsNew(t *testing.T) {
+	w := &Workload{Duration: time.Minute}
+	filled := make(chan *span, 1+spares)
+	g := sliced(w, filled)
+	r := &run{figures: newCollector(w, 1, nil), threads: []*generator{g}}
+	for i, us := range []int64{1, 5} {
+		for range 100 {
+			g.current.latency[0].Record(us * 1000)
+		}
+		g.liveInFlight.Store(int64(7 + i))
+		g.liveErrors.Store(int64(i))
+		g.handOver(time.Duration(i+1) * time.Second)
+		r.take(<-filled)
+		p := r.progress()
+		want := time.Duration(us) * time.Microsecond
+		if p.P50.Round(want/100) != want || p.P99 != p.P50 || p.InFlight != int64(7+i) || p.Errors != int64(i) {
+			t.Errorf("%+v after %v", p, want)
+		}
+	}
+	if p := r.progress(); p.P50 != 0 || p.P99 != 0 {
+		t.Errorf("%+v without anything new", p)
+	}
+}

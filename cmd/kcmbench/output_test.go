@@ -115,10 +115,10 @@ func TestRunWritesEveryFile(t *testing.T) {
 	file, flags := files(t)
 	status, stdout, stderr := invoke(t, append([]string{"run", "-conns", "4", "-rate", "4000", "-duration", "300ms",
 		"-warmup", "50ms", "-interval", "50ms", "-service", "bimodal:5us,50us,10%", "-verdict=false"}, flags...)...)
-	if status != 0 {
+	rep := check(t, file)
+	if status != 0 && rep.Unsent == 0 { // which a busy machine may make
 		t.Fatalf("exit %d: %s%s", status, stdout, stderr)
 	}
-	rep := check(t, file)
 	if len(rep.Series) == 0 || len(rep.Histograms) != 5 {
 		t.Errorf("%d intervals, %d histograms", len(rep.Series), len(rep.Histograms))
 	}
@@ -165,5 +165,17 @@ func TestRunPrintsJSON(t *testing.T) {
 	}
 	if _, err := os.Stat("-"); err == nil {
 		t.Error("there is a file -")
+	}
+}
+
+func TestPrintProgress(t *testing.T) {
+	var b strings.Builder
+	p := bench.Progress{Elapsed: 12100 * time.Millisecond, Total: 31 * time.Second, PerSecond: 20012.4, InFlight: 3, Errors: 1}
+	printProgress(&b, p) // in the warm-up
+	p.P50, p.P99 = 61234, 180400
+	printProgress(&b, p)
+	want := "12s of 31s: 20012/s, 3 in flight, 1 errors\n12s of 31s: 20012/s, p50 61.2 µs, p99 180.4 µs, 3 in flight, 1 errors\n"
+	if b.String() != want {
+		t.Errorf("%q, want %q", &b, want)
 	}
 }
