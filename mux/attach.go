@@ -268,6 +268,7 @@ func (s *server) close() {
 func (s *server) accepted(fd int) {
 	who, ok := s.mux.guests.admit(s.shard.loop, fd)
 	if !ok {
+		s.shard.tellRefused(s.ln)
 		s.shard.loop.Discard(fd)
 		return
 	}

@@ -90,6 +90,7 @@ type shard struct {
 	passing passing
 	starts  []*Socket // whose messages leave at the end of the turn
 	made    uint64    // transmit.made when messages were last unpinned
+	journal *journal  // nil without Options.Logger
 	stats   shardStats
 	retired Stats // of connections that have ended
 }
@@ -124,7 +125,7 @@ func New(o Options) (*Mux, error) {
 			m.closeLoops()
 			return nil, err
 		}
-		m.shards = append(m.shards, &shard{mux: m, loop: l, origin: origins.Add(1)})
+		m.shards = append(m.shards, &shard{mux: m, loop: l, origin: origins.Add(1), journal: newJournal(&m.opt, l.Options().Name)})
 	}
 	m.steer = newSteer(m)
 	m.tx = newTransmit(m)
@@ -141,6 +142,9 @@ func (m *Mux) Handle(h Handler) {
 	}
 	m.handler.Store(&h)
 }
+
+// Name returns Options.Name, or what stands for it.
+func (m *Mux) Name() string { return m.opt.Name }
 
 // Loops returns the loops the Mux runs on.
 func (m *Mux) Loops() []*ring.Loop { return m.loops }

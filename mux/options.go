@@ -2,6 +2,7 @@ package mux
 
 import (
 	"fmt"
+	"log/slog"
 	"math/bits"
 	"net"
 	"os"
@@ -29,6 +30,18 @@ type Options struct {
 	// memory reserved for ever. When the connection was made to wait meanwhile (Pressure,
 	// in the package comment) the time begins anew after that.
 	AssemblyTimeout time.Duration
+
+	// Name tells the Mux from others: in logs, dumps of its state, and profiles, where the
+	// goroutines of its workers and its own loops have the label kcm_mux. Its own loops are called after it
+	// (Name/0 and so on) unless Ring.Name names them. The program's name when empty.
+	Name string
+	// Logger, if not nil, is told of changes of state: of each connection that opens (level
+	// Debug), ends (Debug; with a cause Info), could not be made (Info) or is refused (Warn),
+	// and of what Ring.Logger tells, which is this one when it is nil. Each of these comes up to a
+	// hundred times at once on a loop and then ten times a second, with the number of those
+	// left out. It is called on the loops' threads: a handler that blocks keeps connections
+	// waiting.
+	Logger *slog.Logger
 
 	// Loops is how many loops to run; when zero as many as there are physical
 	// cores this process may use, and at most GOMAXPROCS-1 (1 if GOMAXPROCS
@@ -161,6 +174,12 @@ func (o *Options) fill() error {
 	case len(o.On) > 0 && o.Loops > 0:
 		return bad("options On and Loops exclude each other")
 	}
+	if o.Name == "" {
+		o.Name = processName()
+	}
+	if o.Ring.Logger == nil {
+		o.Ring.Logger = o.Logger
+	}
 	if o.MaxMessage == 0 {
 		o.MaxMessage = strparser.DefaultMaxMessage
 	}
@@ -258,7 +277,7 @@ func startLoops(o *Options) ([]*ring.Loop, error) {
 	for i := range n {
 		ro := o.Ring
 		if ro.Name == "" {
-			ro.Name = fmt.Sprintf("%s/%d", processName(), i)
+			ro.Name = fmt.Sprintf("%s/%d", o.Name, i)
 		}
 		if o.Pin && plan.Slots[i].CPU >= 0 {
 			ro.Pin, ro.CPU = true, plan.Slots[i].CPU
@@ -266,6 +285,9 @@ func startLoops(o *Options) ([]*ring.Loop, error) {
 		l, err := ring.New(ro)
 		if err == nil {
 			err = l.Start()
+		}
+		if err == nil {
+			err = l.Do(func() { labelLoop(o.Name, ro.Name) })
 		}
 		if err != nil {
 			for _, l := range loops {

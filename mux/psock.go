@@ -45,6 +45,7 @@ type Psock struct {
 	broken  error // of the connection, which leaves when what was received is delivered
 	dropped int   // bytes of an incomplete message
 	byPeer  bool  // the peer has finished, in an orderly way
+	stood   bool  // it has been open
 
 	shared      bool      // sockets may send on it
 	sending     *sending  // when they can
@@ -333,6 +334,7 @@ func (p *Psock) stands() {
 	if p.idle != nil && p.pooled == nil {
 		p.idle.start()
 	}
+	p.tellOpened()
 	if p.mux.opt.OnOpen != nil {
 		p.mux.opt.OnOpen(p)
 	}
@@ -422,6 +424,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		p.cause = errCut
 		p.err.Store(&errCut)
 	}
+	p.tellEnded()
 	var err error
 	unsent := rest.Len() - p.stream.Ticketed() // what a socket keeps is not lost
 	if p.cause != nil || unsent > 0 {

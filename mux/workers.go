@@ -5,11 +5,15 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
+	"runtime/trace"
 	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 
 	"github.com/kcm-go/kcm/affinity"
+	"github.com/kcm-go/kcm/internal/watch"
 )
 
 // Work handles a message on a worker. It may block: other workers go on, and so
@@ -108,6 +112,7 @@ func (m *Mux) workerCPUs(n int) ([]int, error) {
 
 func (w *Workers) run(rd *Reader, cpu int, ready chan<- error) {
 	defer w.wg.Done()
+	w.label(rd)
 	w.mux.steer.enroll(rd)
 	defer rd.Close()
 	if cpu != affinity.NoCPU {
@@ -151,7 +156,7 @@ func (w *Workers) serve(rd *Reader) (again bool) {
 			m.steer.rejected.Add(1)
 			v = reject(r)
 		} else {
-			v = w.work(r)
+			v = w.do(r)
 		}
 		switch v {
 		case Drop:
@@ -161,6 +166,28 @@ func (w *Workers) serve(rd *Reader) (again bool) {
 			r.From.Drain()
 		}
 	}
+}
+
+// do runs the Work function, in a region kcm.work of an execution trace if one is being
+// taken.
+func (w *Workers) do(r *Received) Verdict {
+	if trace.IsEnabled() {
+		defer trace.StartRegion(context.Background(), "kcm.work").End()
+	}
+	return w.work(r)
+}
+
+// label gives the calling goroutine its labels in profiles. Goroutines that a Work function
+// starts inherit them.
+func (w *Workers) label(rd *Reader) {
+	label(watch.LabelMux, w.mux.Name(), watch.LabelWorker, strconv.Itoa(rd.socket.index))
+}
+
+// labelLoop adds the name of the Mux to a loop's. Loop's goroutine.
+func labelLoop(mux, loop string) { label(watch.LabelMux, mux, watch.LabelLoop, loop) }
+
+func label(pairs ...string) {
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels(pairs...)))
 }
 
 // Close stops the workers, each after the message it is at, and waits for them.

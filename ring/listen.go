@@ -18,6 +18,7 @@ type Listener struct {
 	fd    int
 	armed bool
 	dead  bool
+	waits bool // paused, and has accepted nothing since
 	pause Timer
 	conn  func(fd int)
 	ended func(error)
@@ -71,6 +72,9 @@ func (ln *Listener) complete(ev *backend.Event) {
 			_ = ln.loop.be.CloseFD(int(ev.Res))
 		} else {
 			ln.loop.stats.Accepted++
+			if ln.waits {
+				ln.tellAccepts()
+			}
 			ln.conn(int(ev.Res))
 		}
 	}
@@ -91,6 +95,7 @@ func (ln *Listener) complete(ev *backend.Event) {
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM:
 		if !ln.armed && !ln.pause.Armed() {
 			ln.loop.StartTimer(&ln.pause, acceptPause, ln)
+			ln.tellPaused(err)
 		}
 	default:
 		ln.end(fmt.Errorf("accept: %w", err))

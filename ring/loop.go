@@ -3,6 +3,7 @@ package ring
 import (
 	"fmt"
 	"runtime"
+	"runtime/trace"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -63,6 +64,8 @@ type Loop struct {
 	stop    bool
 	stopped chan struct{}
 	once    sync.Once
+	journal *journal // nil without Options.Logger
+	tracer  tracer
 
 	stats LoopStats
 
@@ -138,6 +141,7 @@ func newLoop(open func(backend.Config) (backend.Backend, error), o Options) (*Lo
 		slots:   make([]slot, 1), // slot 0 stays unused
 	}
 	l.initLists()
+	l.journal = newJournal(&l.opt)
 	l.spin.limit = o.Spin
 	l.spin.budget = o.Spin
 	var err error
@@ -164,6 +168,7 @@ func (l *Loop) Start() error {
 		// Never unlocked: the thread's affinity mask and the ring's single
 		// issuer are this loop's, so the thread must die with it.
 		runtime.LockOSThread()
+		l.label()
 		if l.opt.Pin && l.opt.CPU >= 0 {
 			if err := affinity.Pin(l.opt.CPU); err != nil {
 				_ = l.be.Close()
@@ -194,6 +199,7 @@ func (l *Loop) begin() error {
 	}
 	l.be.Provide(l.mem.all())
 	l.wheel.now = int64(l.be.Now() / tick)
+	l.tellBegun()
 	return nil
 }
 
@@ -219,7 +225,13 @@ func (l *Loop) Turn() bool {
 		l.finish()
 		return false
 	}
+	if l.tracer.task != nil {
+		l.tracer.rest(false)
+	}
 	n, err := l.wait()
+	if trace.IsEnabled() && !l.manual { // a region stays on one goroutine
+		l.tracer.turn(l.opt.Name)
+	}
 	if err != nil {
 		l.fail(err)
 		return false
@@ -580,6 +592,8 @@ func (l *Loop) retire() {
 	for t := l.inbox.close(); t != nil; t = t.next {
 		t.Run() // tasks that raced with the end see a loop without endpoints
 	}
+	l.tellEnded()
+	l.tracer.rest(true)
 	l.snapshot() // the last figures, for Stats
 	l.tid.Store(0)
 	l.mem.unmap()

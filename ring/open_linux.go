@@ -45,4 +45,10 @@ type noted struct {
 	why string
 }
 
+// refusal says why another backend was wanted, "" if none was.
+func refusal(b backend.Backend) string {
+	n, _ := b.(noted)
+	return n.why
+}
+
 func (n noted) Notes() []string { return append([]string{n.why}, n.Backend.Notes()...) }

@@ -15,3 +15,6 @@ func open(Backend) func(backend.Config) (backend.Backend, error) {
 		return nil, fmt.Errorf("this system has neither io_uring nor epoll: %w", ErrNotSupported)
 	}
 }
+
+// refusal says why another backend was wanted: none is to be had.
+func refusal(backend.Backend) string { return "" }

@@ -2,6 +2,7 @@ package ring
 
 import (
 	"fmt"
+	"log/slog"
 	"syscall"
 	"time"
 
@@ -85,8 +86,15 @@ type Options struct {
 	// system again; 1 MiB when zero.
 	TurnBytes int
 
-	// Name appears in errors and dumps.
+	// Name tells the loop from others: in logs, dumps of its state, and profiles, where its
+	// goroutine has the label kcm_loop.
 	Name string
+	// Logger, if not nil, is told of changes of state: the start and the end of the loop,
+	// what it has to do without, pauses of its listeners, and when memory is short. What
+	// may come often is told five times and then once a second, with the number of those
+	// left out. It is called on the loop's thread, so its handler should not block; one that
+	// does keeps every stream of the loop waiting.
+	Logger *slog.Logger
 }
 
 func pow2(n int) bool { return n > 0 && n&(n-1) == 0 }

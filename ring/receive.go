@@ -100,6 +100,7 @@ func (s *Stream) steer() {
 			if l.mem.free == 0 {
 				l.mem.hungry.Store(true)
 				l.starved.push(s)
+				l.tellStarved()
 				return
 			}
 			s.ops |= bit(want)

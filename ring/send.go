@@ -223,6 +223,8 @@ func (s *Stream) drained() {
 // When private memory is used up as well, the stream that has been stuck for
 // longest is ended: progress for the others comes before one that makes none.
 func (l *Loop) evict() {
+	before := l.stats.Evicted
+	defer func() { l.tellEvicted(l.stats.Evicted != before) }()
 	for s := l.stuck.head; s != nil; {
 		next := s.links[inStuck].next
 		if s.ops&bit(backend.OpSend) == 0 && pins(&s.out, l.mem.recv) {
@@ -250,6 +252,7 @@ func (l *Loop) evict() {
 func (l *Loop) sacrifice() {
 	if l.stuck.head != nil && (l.victim == nil || l.victim.state == gone) {
 		l.victim = l.stuck.head
+		l.victim.tellSacrificed()
 		l.victim.end(errNoPrivateMemory)
 	}
 }

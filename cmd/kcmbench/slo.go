@@ -266,7 +266,7 @@ func (r *sloReport) writeText(w io.Writer) error {
 	switch {
 	case r.Rate == 0:
 		line("rate", "none met the target")
-	case r.Low == 0 && r.High == 0:
+	case r.Low == 0 && r.High == 0 || r.Confidence == 0:
 		line("rate", "%.0f messages/s, no interval", r.Rate)
 	case r.Low == 0:
 		line("rate", "%.0f messages/s, the true one below %.0f (%.1f %%)", r.Rate, r.High, 100*r.Confidence)
@@ -279,7 +279,7 @@ func (r *sloReport) writeText(w io.Writer) error {
 		line("above it", "%s: %s", r.Limit, r.Why)
 	}
 	if i := r.Ideal; i != nil {
-		line("ideal", "%.0f messages/s on %d workers, first come, first served; this is %.0f %% of it", i.Rate, i.Workers, 100*r.Rate/i.Rate)
+		line("ideal", "%.0f messages/s first come, first served, workers: %d; the rate is %.0f %% of it", i.Rate, i.Workers, 100*r.Rate/i.Rate)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -77,7 +77,7 @@ func TestSLOHeld(t *testing.T) {
 	if rep.Ideal == nil || rep.Ideal.Workers != 3 || rep.Ideal.Rate < 300_000 {
 		t.Errorf("ideal: %+v", rep.Ideal)
 	}
-	for _, want := range []string{"p50 at most 59s", "1/1", "the true one above"} {
+	for _, want := range []string{"p50 at most 59s", "1/1", "no interval", "workers: 3"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in\n%s", want, stdout)
 		}

@@ -32,6 +32,7 @@ var layers = []layer{
 	{dir: "internal/invariants"},
 	{dir: "internal/leak", external: []string{"go.uber.org/goleak"}},
 	{dir: "internal/lint"},
+	{dir: "internal/watch"},
 	{dir: "internal/uapi", packages: []string{"internal/invariants"}, external: []string{xsys, iouring}},
 
 	{dir: "sgmsg/...", packages: []string{"internal/invariants"}},
@@ -41,11 +42,12 @@ var layers = []layer{
 	{dir: "strparser/internal/feed", packages: []string{"strparser", "sgmsg"}},
 	{dir: "affinity/...", packages: []string{"internal/uapi", "internal/invariants"},
 		external: []string{xsys, "github.com/klauspost/cpuid/..."}},
-	{dir: "ring/...", packages: []string{"sgmsg", "affinity", "internal/invariants", "internal/uapi"}, external: []string{xsys}},
+	{dir: "ring/...", packages: []string{"sgmsg", "affinity", "internal/invariants", "internal/uapi", "internal/watch"}, external: []string{xsys}},
 
 	{dir: "internal/park"},
-	{dir: "mux/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants", "internal/park"},
+	{dir: "mux/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants", "internal/park", "internal/watch"},
 		external: []string{xsys}},
+	{dir: "mux/muxvar", packages: []string{"mux"}},
 	{dir: "sockmap/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants"}},
 	{dir: "rxrpc/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants"}},
 
@@ -54,6 +56,9 @@ var layers = []layer{
 	{dir: "bench/...", packages: []string{"..."}, external: []string{"..."}},
 	{dir: "cmd/...", packages: []string{"..."}, external: []string{"..."}},
 }
+
+// programs are the packages that are not libraries.
+var programs = []string{"cmd/...", "examples/...", "bench/..."}
 
 // matches reports whether the path p fits the pattern.
 func matches(pattern, p string) bool {
@@ -95,6 +100,8 @@ func importProblem(module, dir, imp string, test bool) string {
 		return "uses cgo"
 	case imp == "unsafe":
 		return "" // judged by the file's name
+	case (imp == "expvar" || imp == "net/http/pprof") && dir != "mux/muxvar" && !test && !matchesAny(programs, dir):
+		return "imports " + imp + ", which registers itself in http.DefaultServeMux"
 	case matches(iouring, imp) && dir != "internal/uapi":
 		return "imports " + imp + ", which only internal/uapi may"
 	case local:
