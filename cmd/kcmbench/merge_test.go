@@ -23,7 +23,7 @@ func TestMergeRefuses(t *testing.T) {
 		status int
 		want   string
 	}{
-		{[]string{}, 2, "-o"},
+		{[]string{}, 2, "want "},
 		{[]string{file("a.json"), file("a.json")}, 2, "-o"},
 		{[]string{"-o", out, file("a.json")}, 2, "at least two"},
 		{[]string{"-o", out, "-spread", "-1s", "a", "b"}, 2, "-spread"},
