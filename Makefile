@@ -12,7 +12,7 @@ FRAMING   ?=
 ENDURE    ?= 30s
 CONFORM   ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress endure dispatch framing peers nested conformance check
+.PHONY: help build test race invariants fuzz lint bench examples stress endure known dispatch framing peers nested conformance reference chromium manifest check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -46,7 +46,7 @@ fuzz: ## each fuzz target for FUZZTIME (10s)
 lint: ## gofmt, vet for every system, the rules of internal/lint
 	@files=$$(gofmt -l .); test -z "$$files" || { echo "not formatted by gofmt:"; echo "$$files"; exit 1; } >&2
 	GOOS=linux GOARCH=amd64 $(GO) vet ./...
-	GOOS=linux GOARCH=amd64 $(GO) vet -tags invariants,stress ./...
+	GOOS=linux GOARCH=amd64 $(GO) vet -tags invariants,stress,reference,chromium,manifest ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) vet ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
@@ -67,6 +67,9 @@ stress: ## the tests with the long ones (build tag stress), up to 20 minutes
 endure: ## a client at 20 000 calls/s whose server is killed every 200 ms, for ENDURE (30s) on each back end
 	$(GO) test -count=1 -v -run '^TestCallsEndure' ./mux -endure $(ENDURE)
 
+known: ## what the load generator says of a real server that stops for a second, against arithmetic; needs a quiet machine
+	$(GO) test -count=1 -v -run '^TestKnownShareOfAStopForReal$$' ./bench -real
+
 dispatch: ## compare how servers hand messages to workers, about 20 minutes; DISPATCH= takes flags
 	cd bench/peers && $(GO) run ./cmd/dispatch $(DISPATCH)
 
@@ -85,5 +88,17 @@ nested: ## build, vet and test the modules bench/peers, mux/muxprom, strparser/f
 # Needs QEMU, and apt to download the kernels; says what is missing.
 conformance: ## the scripts of internal/conformance on real kernels in QEMU and on mux, 4 minutes; CONFORM= takes flags
 	$(GO) run ./cmd/conformance $(CONFORM)
+
+# Needs npm, and its registry.
+reference: ## what kcmbench writes, read by HdrHistogram's JavaScript and a validator of JSON Schema
+	npm install --silent --no-audit --no-fund --prefix .reference hdr-histogram-js@3.0.1 ajv@8.17.1
+	NODE_PATH=$(CURDIR)/.reference/node_modules $(GO) test -count=1 -tags reference -run '^TestReference' ./cmd/kcmbench
+
+# Needs chromium (Debian's package).
+chromium: ## the page of kcmbench report, drawn by Chromium
+	$(GO) test -count=1 -tags chromium -run '^TestChromium' ./bench/page
+
+manifest: ## docs/kcmbench-job.yaml against the schema of Kubernetes, by kubeconform
+	$(GO) test -count=1 -tags manifest -run '^TestManifest' ./cmd/kcmbench
 
 check: test race invariants lint fuzz examples nested ## what CI runs

@@ -35,12 +35,26 @@
 // those behind it in the schedule: that is lateness, never a message left out. One
 // that is due and still unsent when the run ends is an error.
 //
+// So an open loop shows a server that stops for T under a load of rho of what it can do as
+// T/(1-rho) of late messages: those that came while it stood, and until the queue was gone.
+// A closed loop shows Depth messages of each connection, for it stops as well. Tests hold
+// both against that, in virtual time.
+//
+// A [Profile] changes the rate of an open loop: bursts, a ramp, a step. A schedule can be
+// replayed from a file. A Batch sends several messages at once. In a closed loop
+// connections may Think between a reply and the next message. With a [Churn] connections
+// end and are made anew, by the generator's own loop; what is due meanwhile waits and is
+// late, and how long connecting took is in the Report.
+//
+// What a message is follows from its number and the seed: its [Kind] if there are
+// several, its size from a distribution that is a [Sizes], its framing a [Frame].
+//
 // # Service times
 //
 // A Workload may carry work: each message says how long the server is to compute or to
 // sleep before it answers, by a distribution that is a [Service]. A [Server] with
 // [WorkMessage] does so, and [DoWork] does it for other handlers. Each [Class] of
-// messages, the quick and the slow, has latencies of its own.
+// messages, a Kind or else the quick and the slow, has latencies of its own.
 //
 // What of a latency is the server's fault shows beside a queue that loses no time.
 // [Ideal] simulates it: the same arrivals and service times, on a number of workers,
@@ -72,5 +86,12 @@
 // Each Report has a [Verdict]: whether the generator kept up, so that the figures are
 // those of the server. A run in which it did not fails, unless Config.AnyVerdict.
 //
-// The package does not compare servers or judge differences.
+// Each thread records in a span of time, and hands it over at the end of an interval:
+// with Config.Interval the Report has a series, and Config.OnInterval gets histograms
+// while the run lasts, for a [LogWriter] for one. The run is the sum of its intervals
+// (see interval.go). [MergeReports] and [MergeLogs] add up what generators on several
+// machines measured, which start together at Config.StartAt; package page draws reports.
+//
+// The package does not compare servers or judge differences: package judge does, from
+// many runs.
 package bench

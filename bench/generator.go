@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"time"
 
 	"github.com/kcm-go/kcm/mux"
 	"github.com/kcm-go/kcm/ring"
 	"github.com/kcm-go/kcm/sgmsg"
-	"github.com/kcm-go/kcm/strparser"
 )
 
 // generator is one thread that sends and checks: a client Mux with one loop. All
@@ -34,8 +34,11 @@ type generator struct {
 	out      sgmsg.Message // reused for every block
 
 	conns   []conn
-	touched []*conn // with replies, or messages to send, in this turn
-	window  int     // positions of a connection in use at a time, see windows
+	owners  []*conn  // by Psock.Index
+	dialled bool     // all were made
+	target  net.Addr // what connections are made to anew
+	touched []*conn  // with replies, or messages to send, in this turn
+	window  int      // positions of a connection in use at a time, see windows
 
 	zero      time.Duration // loop time of the start
 	from, end time.Duration // what is measured, as loop times
@@ -49,15 +52,27 @@ type generator struct {
 	total     int64 // replies that were right
 	live      atomic.Int64
 	result    tally
-	latency   [maxClasses]*Hist // from the intended time, by class
-	recorder  *recorder         // nil unless each message is to be recorded
-	actual    *Hist             // from the time of sending; open loop only
-	lateness  *Hist             // time of sending minus intended time; open loop only
+	waiting   int       // open loop: messages that are due and not sent
+	recorder  *recorder // nil unless each message is to be recorded
+
+	// What times are recorded in, see span. every is 0 if there are no intervals.
+	current  *span
+	every    time.Duration
+	boundary time.Duration // loop time when the current span is to end
+	spare    chan *span
+	filled   chan<- *span
+	told     int64 // errors that spans have
+
+	liveInFlight, liveErrors atomic.Int64
 
 	maxLateness time.Duration
-	own         own
+	blame       own
 	blocked     bool          // the next message of the schedule waits for a reply
 	freed       time.Duration // when it last no longer did
+
+	thinks   bool // connections do
+	thinkers thinkers
+	connects *Hist // how long connections took that were made anew; nil without Churn
 }
 
 // tally is what a thread counts.
@@ -84,34 +99,41 @@ func (t *tally) add(o *tally) {
 func (t *tally) errors() int64 { return t.lost + t.unsent + t.corrupt + t.duplicate + t.broken }
 
 // newGenerator makes thread number of threads. cpu is where to pin it, or negative.
-// done gets it when it has ended, and must have room.
-func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu int, done chan<- *generator) (*generator, error) {
+// done gets it when it has ended, and must have room. on, if not nil, makes the loop, over
+// another back end than those of the system.
+func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu int, done chan<- *generator, on func(ring.Options) (*ring.Loop, error)) (*generator, error) {
 	g := &generator{
 		w:        w,
 		conns:    make([]conn, w.connsOf(number, threads)),
 		done:     done,
 		contents: newContents(w),
 	}
-	for i := range w.Service.Classes() {
-		g.latency[i] = NewHist()
+	g.current = newSpan(w, g)
+	if !w.Churn.none() {
+		g.connects = NewHist()
 	}
 	if w.Open() {
 		g.schedule = NewSchedule(w, number, threads)
-		g.actual, g.lateness = NewHist(), NewHist()
 	}
 	g.touched = make([]*conn, 0, len(g.conns))
 	var inFlight int
 	inFlight, g.window = w.windows(len(g.conns))
 	for i := range g.conns {
 		g.conns[i].init(number+i*threads, g.window)
+		g.conns[i].life = w.firstLife(number + i*threads)
+	}
+	if !w.Think.None() {
+		g.thinks = true
+		g.thinkers.list = make([]thinker, 0, len(g.conns)*w.Depth)
 	}
 
-	frame := lengthBytes + w.Size.Max
-	spill := len(g.conns)*inFlight*footprint(w.Size) + 2*patternBytes(w.Size) + 1<<20
+	bounds := w.bounds()
+	frame := maxHeader + bounds.Max
+	spill := len(g.conns)*inFlight*footprint(bounds) + 2*patternBytes(bounds) + 1<<20
 	o := mux.Options{
-		Format:     strparser.Length32,
+		Format:     w.Frame.Format(),
 		MaxMessage: max(frame, 64<<10),
-		Loops:      1,
+		OnOpen:     g.opened,
 		OnClose:    g.closed,
 		Ring: ring.Options{
 			Backend:    backend,
@@ -124,12 +146,19 @@ func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu in
 		o.Ring.Pin, o.Ring.CPU = true, cpu
 	}
 	var err error
+	if on == nil {
+		o.Loops = 1
+	} else if g.loop, err = on(o.Ring); err != nil {
+		return nil, fmt.Errorf("generator: %w", err)
+	} else {
+		o.On = []*ring.Loop{g.loop}
+	}
 	if g.mux, err = mux.New(o); err != nil {
 		return nil, fmt.Errorf("generator: %w", err)
 	}
 	g.loop = g.mux.Loops()[0]
 	g.mux.Handle(g.reply)
-	if g.pattern, err = g.loop.Alloc(patternBytes(w.Size)); err != nil {
+	if g.pattern, err = g.loop.Alloc(patternBytes(bounds)); err != nil {
 		_ = g.mux.Close() // err says more
 		return nil, fmt.Errorf("generator: pattern: %w", err)
 	}
@@ -138,18 +167,24 @@ func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu in
 	return g, nil
 }
 
-// dial makes the connections.
-func (g *generator) dial(ctx context.Context, network, address string) error {
+// dial makes the connections, each within a time. They stand when it returns.
+func (g *generator) dial(ctx context.Context, network, address string, timeout time.Duration) error {
 	psocks := make([]*mux.Psock, len(g.conns))
 	for i := range psocks {
-		var err error
-		if psocks[i], err = g.mux.Dial(ctx, network, address); err != nil {
+		each, cancel := context.WithTimeout(ctx, timeout)
+		p, err := g.mux.Dial(each, network, address)
+		cancel()
+		if err != nil {
 			return err
 		}
+		psocks[i] = p
 	}
 	return g.loop.Do(func() {
-		for _, p := range psocks {
-			g.conns[p.Index()].psock = p
+		g.dialled = true
+		for i, p := range psocks {
+			g.assign(&g.conns[i], p)
+			g.conns[i].stands = true
+			g.target = p.RemoteAddr()
 		}
 	})
 }
@@ -157,22 +192,30 @@ func (g *generator) dial(ctx context.Context, network, address string) error {
 // start lets the thread begin at the given time.
 func (g *generator) start(at time.Time) error {
 	return g.loop.Do(func() {
-		g.zero = g.loop.Now() + time.Until(at)
-		g.from = g.zero + g.w.Warmup
-		g.end = g.from + g.w.Duration
-		g.until = g.end
-		g.loop.EachTurn(g.turn)
-		if g.schedule != nil {
+		if g.schedule != nil || g.thinks {
 			preciseTimers()
-		} else {
-			for i := range g.conns {
-				c := &g.conns[i]
-				c.owed = g.w.Depth
-				g.touch(c)
-			}
 		}
-		g.loop.Alarm(g.zero)
+		g.begin(g.loop.Now() + time.Until(at))
 	})
+}
+
+// begin is start for a time of the loop. Loop's thread.
+func (g *generator) begin(zero time.Duration) {
+	g.zero = zero
+	g.from = g.zero + g.w.Warmup
+	g.end = g.from + g.w.Duration
+	g.until = g.end
+	g.boundary = g.firstBoundary()
+	g.loop.EachTurn(g.turn)
+	for i := range g.conns {
+		c := &g.conns[i]
+		c.ends = g.zero + g.w.firstTime(int(c.base>>seqBits))
+		if g.schedule == nil {
+			c.owed = g.w.Depth
+			g.touch(c)
+		}
+	}
+	g.loop.Alarm(g.zero)
 }
 
 func (g *generator) touch(c *conn) {
@@ -185,7 +228,12 @@ func (g *generator) reply(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {
 	if g.ended {
 		return mux.Drop
 	}
-	c := &g.conns[from.Index()]
+	c := g.owner(from)
+	if c == nil {
+		g.note("connection %d: a message that nobody asked for", from.Index())
+		g.result.corrupt++
+		return mux.Drop
+	}
 	if !c.touched {
 		g.touch(c)
 		c.seen = g.loop.Now()
@@ -198,7 +246,7 @@ func (g *generator) reply(from *mux.Psock, msg *sgmsg.Message) mux.Verdict {
 	g.answer(c, seq)
 	g.total++
 	if t.intended >= g.from {
-		g.measure(c, seq, t, msg.Len()-lengthBytes)
+		g.measure(c, seq, t, msg.Len()-g.contents.header.len)
 	}
 	return mux.Done
 }
@@ -208,9 +256,10 @@ func (g *generator) measure(c *conn, seq uint64, t times, size int) {
 	g.result.messages++
 	g.result.bytes += int64(size)
 	latency := c.seen - t.intended
-	g.latency[g.contents.class(c.base+seq)].Record(int64(latency))
+	s := g.current
+	s.latency[g.contents.class(c.base+seq)].Record(int64(latency))
 	if g.schedule != nil {
-		g.actual.Record(int64(c.seen - t.actual))
+		s.actual.Record(int64(c.seen - t.actual))
 	}
 	if g.recorder != nil {
 		g.recorder.add(record{intended: t.intended - g.zero, latency: latency, number: c.base + seq})
@@ -221,7 +270,11 @@ func (g *generator) measure(c *conn, seq uint64, t times, size int) {
 func (g *generator) answer(c *conn, seq uint64) {
 	c.answer(seq)
 	g.inFlight--
-	if g.schedule == nil {
+	switch {
+	case g.schedule != nil:
+	case g.thinks:
+		g.think(c, seq)
+	default:
 		c.owed++
 	}
 }
@@ -287,6 +340,9 @@ func (g *generator) turn() (again bool) {
 		return false
 	}
 	now := g.loop.Now()
+	if g.every > 0 && now >= g.boundary {
+		g.handOver(now)
+	}
 	switch {
 	case now < g.zero:
 		g.loop.Alarm(g.zero)
@@ -294,23 +350,28 @@ func (g *generator) turn() (again bool) {
 	case g.schedule != nil:
 		g.due(now)
 	case now < g.end:
-		g.loop.Alarm(g.end)
+		g.wake(g.rouse(now))
 	default:
 		g.exhausted = true
-		g.loop.Alarm(0)
+		g.wake(0)
 	}
 	for _, c := range g.touched {
 		c.touched = false
 		if c.owed > 0 {
 			g.issue(c, now)
 		}
+		if g.connects != nil {
+			g.renew(c, now)
+		}
 	}
 	g.touched = g.touched[:0]
 	g.live.Store(g.total)
+	g.liveInFlight.Store(int64(g.inFlight))
+	g.liveErrors.Store(g.result.errors())
 	if g.recorder != nil {
 		g.recorder.ahead()
 	}
-	if g.exhausted && g.inFlight == 0 {
+	if g.exhausted && g.inFlight == 0 && g.waiting == 0 {
 		g.finish(nil)
 	}
 	return true
@@ -323,25 +384,25 @@ func (g *generator) due(now time.Duration) {
 		at := g.zero + time.Duration(s.At)
 		if at >= g.end {
 			g.exhausted = true
-			g.loop.Alarm(0)
+			g.wake(0)
 			return
 		}
 		if at > now {
-			g.loop.Alarm(at)
+			g.wake(at)
 			return
 		}
 		c := &g.conns[s.Conn]
 		if c.room(g.window) <= 0 {
 			g.blocked = true
-			g.loop.Alarm(0) // a reply of c will go on
+			g.wake(0) // a reply of c will go on
 			return
 		}
 		if g.blocked {
 			g.blocked, g.freed = false, now
 		}
-		*c.slot(c.next + uint64(c.owed)) = times{at, now}
-		g.late(at, now)
+		c.slot(c.next + uint64(c.owed)).intended = at
 		c.owed++
+		g.waiting++
 		if !c.touched {
 			g.touch(c)
 		}
@@ -349,34 +410,49 @@ func (g *generator) due(now time.Duration) {
 	}
 }
 
-// late books the lateness of a message.
-func (g *generator) late(at, now time.Duration) {
+// late books the lateness of a message of c.
+func (g *generator) late(c *conn, at, now time.Duration) {
 	if at < g.from {
 		return
 	}
-	g.lateness.Record(int64(now - at))
-	g.own.sent++
-	if now-at > g.maxLateness && at > g.freed {
-		g.own.late++
+	g.current.lateness.Record(int64(now - at))
+	g.blame.sent++
+	if now-at > g.maxLateness && at > max(g.freed, c.stood) {
+		g.blame.late++
 	}
 }
 
-// issue sends what is owed on a connection. In a closed loop without order the window
-// may hold some of it back, until a reply moves the head on.
+// issue sends what is owed on a connection. Some may be held back: in a closed loop
+// without order by the window, until a reply moves the head on; by a batch that is not
+// complete; by a connection that has no more to send, or does not stand.
 func (g *generator) issue(c *conn, now time.Duration) {
 	n := c.owed
-	c.owed = 0
 	if g.schedule == nil {
 		if g.exhausted {
+			c.owed = 0
 			return
 		}
-		held := max(0, n-c.room(g.window))
-		c.owed, n = held, n-held
-		if n == 0 {
-			return
-		}
+		n = min(n, g.window-int(c.next-c.head))
+		n -= n % g.w.batch()
+	}
+	if g.connects != nil {
+		n = min(n, g.allowed(c, now))
+	}
+	if n <= 0 {
+		return
+	}
+	c.owed -= n
+	c.sentOn += n
+	if g.schedule == nil {
 		for i := range uint64(n) {
 			*c.slot(c.next + i) = times{now, now}
+		}
+	} else {
+		g.waiting -= n
+		for i := range uint64(n) {
+			t := c.slot(c.next + i)
+			t.actual = now
+			g.late(c, t.intended, now)
 		}
 	}
 	for n > 0 {
@@ -403,7 +479,7 @@ func (g *generator) block(c *conn, n int) (int, error) {
 			long = size
 			length += g.contents.headLen(size)
 		} else {
-			length += lengthBytes + size
+			length += g.contents.header.len + size
 		}
 		k++
 	}
@@ -415,12 +491,12 @@ func (g *generator) block(c *conn, n int) (int, error) {
 		number := c.base + c.next
 		if i == k-1 && long > 0 {
 			n := g.contents.head(b, number, long)
-			off, tail := g.contents.tail(number, lengthBytes+long-n)
+			off, tail := g.contents.tail(number, g.contents.header.len+long-n)
 			g.out.AppendShared(sgmsg.Element{Buf: g.pattern.Buf, Off: g.pattern.Off + uint32(off), Len: uint32(len(tail))})
 		} else {
 			size := g.contents.size(number)
 			g.contents.put(b, number, size)
-			b = b[lengthBytes+size:]
+			b = b[g.contents.header.len+size:]
 		}
 		c.next++
 	}
@@ -430,14 +506,18 @@ func (g *generator) block(c *conn, n int) (int, error) {
 
 // closed is the Mux's OnClose: before the end no connection may go.
 func (g *generator) closed(p *mux.Psock, err error) {
-	if g.ended {
+	if g.ended || g.dialled && g.owner(p) == nil { // we closed it
 		return
+	}
+	number := p.Index()
+	if c := g.owner(p); c != nil {
+		number = int(c.base >> seqBits)
 	}
 	g.result.broken++
 	if err == nil {
 		err = errors.New("closed by the server")
 	}
-	g.finish(fmt.Errorf("connection %d: %w", g.conns[p.Index()].base>>seqBits, err))
+	g.finish(fmt.Errorf("connection %d: %w", number, err))
 }
 
 // cut stops issuing now. It may be called on any goroutine.
@@ -471,14 +551,17 @@ func (g *generator) finish(failure error) {
 	}
 	g.result.lost += int64(g.inFlight)
 	if g.schedule != nil && failure == nil {
+		g.result.unsent += int64(g.waiting)
 		for g.zero+time.Duration(g.schedule.At) < g.end {
 			g.result.unsent++
 			g.schedule.Next()
 		}
 		if !g.blocked {
-			g.own.unsent += g.result.unsent
+			g.blame.unsent += g.result.unsent - int64(g.waiting)
 		}
 	}
+	g.inFlight = 0
+	g.endSpan(g.loop.Now())
 	g.done <- g
 }
 

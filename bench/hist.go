@@ -48,6 +48,12 @@ func (h *Hist) Count() int64 { return h.h.TotalCount() }
 // Over returns how many of the recorded times were longer than a minute.
 func (h *Hist) Over() int64 { return h.over }
 
+// Reset makes the histogram empty.
+func (h *Hist) Reset() {
+	h.h.Reset()
+	h.sum, h.max, h.over = 0, 0, 0
+}
+
 // Merge adds the times of from. The error, that some did not fit, means that the
 // two are of different ranges.
 func (h *Hist) Merge(from *Hist) error {
@@ -85,12 +91,22 @@ func (h *Hist) Quantiles() Quantiles {
 	if n == 0 {
 		return Quantiles{}
 	}
-	// A bucket's upper end may lie beyond the largest value in it.
-	at := func(p float64) float64 { return float64(min(h.h.ValueAtPercentile(p), h.max)) / 1e3 }
+	at := func(ppm int64) float64 { return float64(h.at(ppm)) / 1e3 }
 	return Quantiles{
-		P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), P9999: at(99.99),
+		P50: at(500_000), P90: at(900_000), P99: at(990_000), P999: at(999_000), P9999: at(999_900),
 		Max: float64(h.max) / 1e3, Mean: h.sum / float64(n) / 1e3,
 	}
+}
+
+// at returns a percentile in millionths, by the nearest rank: the smallest time that so
+// many of all times do not exceed. So do HdrHistogram's Java and JavaScript;
+// hdrhistogram-go rounds the rank, which is one less in half of all cases. So the
+// percentile that it is asked for is that of the rank.
+func (h *Hist) at(ppm int64) int64 {
+	n := h.Count()
+	rank := max(1, (n*ppm+999_999)/1_000_000)
+	// A bucket's upper end may lie beyond the largest value in it.
+	return min(h.h.ValueAtPercentile(100*float64(rank)/float64(n)), h.max)
 }
 
 // quantilesOf sums times up exactly, each percentile by the nearest rank. It sorts

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestHistMergeEqualsTheWhole(t *testing.T) {
@@ -64,5 +65,21 @@ func TestHistRecordAllocatesNothing(t *testing.T) {
 	h := NewHist()
 	if n := testing.AllocsPerRun(1000, func() { h.Record(12345); h.Record(-1); h.Record(histHighest + 1) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestHistRanks compares percentiles of few times with those of the sorted times: with
+// few, a rank more or less shows.
+func TestHistRanks(t *testing.T) {
+	for n := 1; n <= 400; n++ {
+		h := NewHist()
+		times := make([]time.Duration, n)
+		for i := range times {
+			times[i] = time.Duration(i + 1) // below 2048 each time has a bucket
+			h.Record(int64(times[i]))
+		}
+		if got, want := h.Quantiles(), quantilesOf(times); got != want {
+			t.Fatalf("%d times: %+v, want %+v", n, got, want)
+		}
 	}
 }

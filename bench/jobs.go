@@ -34,22 +34,23 @@ func (w *Workload) Jobs() (*Jobs, error) {
 	if err := w.Check(); err != nil {
 		return nil, err
 	}
-	expected := w.Rate * (w.Warmup + w.Duration).Seconds()
+	expected := w.expected(0, w.Warmup+w.Duration)
 	switch {
 	case !w.Open():
 		return nil, &OptionError{"rate", w.Rate, "messages per second: in a closed loop the server decides when messages arrive"}
 	case expected > MaxJobs:
 		return nil, &OptionError{"rate", w.Rate, fmt.Sprintf("at most %d messages in all", MaxJobs)}
-	case w.Service.None():
+	case !w.works():
 		return nil, &OptionError{"service", w.Service, "a distribution"}
 	}
 	j := &Jobs{From: w.Warmup}
-	for _, c := range w.Service.Classes() {
+	k := newKinds(w)
+	for _, c := range k.classes {
 		j.Classes = append(j.Classes, c.Name)
 	}
 	sent := make([]uint64, w.Conns)
 	for s := NewSchedule(w, 0, 1); time.Duration(s.At) < w.Warmup+w.Duration; s.Next() {
-		d, class := w.Service.draw(w.Seed, firstNumber(s.Conn)+sent[s.Conn])
+		d, class := k.service(firstNumber(s.Conn) + sent[s.Conn])
 		sent[s.Conn]++
 		j.List = append(j.List, Job{time.Duration(s.At), d, class})
 	}

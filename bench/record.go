@@ -4,8 +4,8 @@ import (
 	"bufio"
 	"cmp"
 	"fmt"
+	"io"
 	"math"
-	"os"
 	"slices"
 	"time"
 )
@@ -36,7 +36,7 @@ const (
 // newRecorder makes room for the share of w's measured messages that conns
 // connections have.
 func newRecorder(w *Workload, conns int) *recorder {
-	n := w.Rate * w.Duration.Seconds() * float64(conns) / float64(w.Conns)
+	n := w.expected(w.Warmup, w.Warmup+w.Duration) * float64(conns) / float64(w.Conns)
 	n += 6*math.Sqrt(n) + float64(conns) // Poisson arrivals, and a part of a round
 	r := &recorder{current: make([]record, 0, int(min(n, maxRecords))), left: MaxJobs * conns / w.Conns}
 	r.ahead()
@@ -98,20 +98,15 @@ const traceHeader = "intended_ns,service_ns,class,conn,latency_ns"
 // of the run, latency_ns the time from then to the reply, service_ns the work asked
 // for, class the name of its Class, conn the connection, from 0.
 func (t *Trace) WriteCSV(file string) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	classes := t.contents.service.Classes()
-	w := bufio.NewWriter(f)
+	return writeWhole(file, t.writeCSV)
+}
+
+func (t *Trace) writeCSV(to io.Writer) error {
+	w := bufio.NewWriter(to)
 	fmt.Fprintln(w, traceHeader)
 	for _, r := range t.records {
-		d, class := t.contents.service.draw(t.contents.seed, r.number)
-		fmt.Fprintf(w, "%d,%d,%s,%d,%d\n", r.intended, d, classes[class].Name, r.number>>seqBits, r.latency)
+		d, class := t.contents.service(r.number)
+		fmt.Fprintf(w, "%d,%d,%s,%d,%d\n", r.intended, d, t.contents.classes[class].Name, r.number>>seqBits, r.latency)
 	}
-	err = w.Flush()
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	return err
+	return w.Flush()
 }

@@ -21,7 +21,7 @@ func TestRecordIsTheLoadForetold(t *testing.T) {
 		c := short("")
 		c.Backend, c.Server.Backend = b, b
 		c.Conns, c.Rate, c.Arrival, c.Warmup, c.Duration, c.Record = 7, 3000, Poisson, 20*time.Millisecond, 100*time.Millisecond, true
-		c.Service = Service{Bimodal, 10 * time.Microsecond, 300 * time.Microsecond, 10}
+		c.Service = Service{Shape: Bimodal, Time: 10 * time.Microsecond, Slow: 300 * time.Microsecond, Percent: 10}
 		c.Unordered = true
 		rep := succeed(t, c)
 		file := filepath.Join(t.TempDir(), "trace.csv")

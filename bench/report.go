@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -73,8 +72,34 @@ type Report struct {
 	// AllocsPerMessage are heap allocations of this process while measuring:
 	// generator and, if embedded, server.
 	AllocsPerMessage float64 `json:"allocs_per_message"`
+	// More of the workload: Kinds, if there are any, in place of Size and Service. Rate
+	// with a Replay is the mean of the measured time.
+	Kinds   []string `json:"kinds,omitempty"`   // as ParseKind reads them
+	Profile string   `json:"profile,omitempty"` // as ParseProfile reads it
+	Replay  string   `json:"replay,omitempty"`  // the file
+	Batch   int      `json:"batch"`
+	Think   string   `json:"think,omitempty"` // as ParseService reads it
+	Churn   string   `json:"churn,omitempty"` // as ParseChurn reads it
+	// Reconnects are connections that were made anew in the measured time, and
+	// Connect how long each took, from wanting it.
+	Reconnects int64      `json:"reconnects"`
+	Connect    *Quantiles `json:"connect_us,omitempty"`
+
 	// Verdict says whether the figures are those of the server.
 	Verdict Verdict `json:"verdict"`
+
+	// BeganUnixMillis is when measuring began, by this machine's clock, and Clock what the
+	// system knew of that.
+	BeganUnixMillis int64  `json:"began_unix_ms"`
+	Clock           *Clock `json:"clock,omitempty"`
+
+	// Series are the intervals, if the Config asked for any.
+	Series []Point `json:"series,omitempty"`
+	// Histograms are those that Latency and the like sum up, by the names that
+	// Interval.Histograms has, and connect.
+	Histograms map[string]*Hist `json:"histograms"`
+	// Parts are the generators whose reports were merged.
+	Parts []Part `json:"parts,omitempty"`
 }
 
 // ClassReport is the share of a Report that one Class has.
@@ -84,11 +109,8 @@ type ClassReport struct {
 	Share         float64   `json:"share"`      // of the distribution, 0 to 1
 	Messages      int64     `json:"messages"`
 	Latency       Quantiles `json:"latency_us"` // as the Report's
+	Size          Sizes     `json:"size"`
 }
-
-// Frame is the framing of all messages: a 4-byte big-endian length of the payload,
-// then the payload.
-const Frame = "len32"
 
 // report collects the figures after the threads have finished.
 func (r *run) report() *Report {
@@ -96,38 +118,32 @@ func (r *run) report() *Report {
 	rep := &Report{
 		Schema: Schema,
 		Conns:  w.Conns, Depth: w.Depth, Size: w.Size, Rate: w.Rate, Arrival: w.Arrival.String(), Seed: w.Seed,
-		WarmupSeconds: w.Warmup.Seconds(), Frame: Frame, Target: r.address,
+		WarmupSeconds: w.Warmup.Seconds(), Frame: w.Frame.String(), Target: r.address,
 		Service: w.Service.String(), ServiceMode: w.Mode.String(), Order: !w.Unordered,
 		Env: ReadEnv(r.top),
 	}
 	var sum tally
-	latency, actual, lateness := NewHist(), NewHist(), NewHist()
-	merge := func(to, from *Hist) {
-		if err := to.Merge(from); err != nil {
-			panic(err) // all of one range
-		}
-	}
-	for i, c := range w.Service.Classes() {
-		class := NewHist()
-		for _, g := range r.threads {
-			merge(class, g.latency[i])
-		}
-		merge(latency, class)
-		if !w.Service.None() {
+	total := r.figures.total
+	latency, connects := NewHist(), NewHist()
+	kinds := newKinds(w)
+	for i, c := range kinds.classes {
+		class := total.latency[i]
+		mergeHist(latency, class)
+		if kinds.named() {
 			rep.Classes = append(rep.Classes, ClassReport{
 				Name: c.Name, ServiceMicros: float64(c.Time) / 1e3, Share: c.Share,
-				Messages: class.Count(), Latency: class.Quantiles(),
+				Messages: class.Count(), Latency: class.Quantiles(), Size: kinds.sizeOf(i),
 			})
 		}
 	}
+	rep.describe(w)
 	var measured time.Duration
 	for _, g := range r.threads {
 		sum.add(&g.result)
 		rep.MessagesTotal += g.total
 		measured = max(measured, g.until-g.from)
-		if w.Open() {
-			merge(actual, g.actual)
-			merge(lateness, g.lateness)
+		if g.connects != nil {
+			mergeHist(connects, g.connects)
 		}
 	}
 	rep.Messages, rep.Seconds = sum.messages, measured.Seconds()
@@ -140,8 +156,12 @@ func (r *run) report() *Report {
 	rep.Duplicate, rep.Broken = sum.duplicate, sum.broken
 	rep.Latency, rep.OutOfRange = latency.Quantiles(), latency.Over()
 	if w.Open() {
-		a, l := actual.Quantiles(), lateness.Quantiles()
+		a, l := total.actual.Quantiles(), total.lateness.Quantiles()
 		rep.LatencyActual, rep.Lateness = &a, &l
+	}
+	if !w.Churn.none() {
+		q := connects.Quantiles()
+		rep.Connect, rep.Reconnects = &q, connects.Count()
 	}
 
 	if r.Record {
@@ -156,6 +176,17 @@ func (r *run) report() *Report {
 		rep.Server = &s
 		rep.Policy, rep.Workers = r.Config.Server.Dispatch.String(), r.Config.Server.Workers
 	}
+	rep.Series = r.figures.series
+	rep.BeganUnixMillis, rep.Clock = r.figures.begin.UnixMilli(), readClock()
+	rep.Histograms = make(map[string]*Hist)
+	whole := Interval{Latency: latency, Actual: total.actual, Lateness: total.lateness, Names: r.figures.names}
+	whole.Classes = total.latency[:len(whole.Names)]
+	for _, h := range whole.Histograms() {
+		rep.Histograms[h.Name] = h.Hist
+	}
+	if rep.Connect != nil {
+		rep.Histograms[ConnectName] = connects
+	}
 	rep.AllocsPerMessage = float64(after.mallocs-before.mallocs) / float64(max(n, 1))
 	if rep.Generator.Backend == uringName || rep.Server != nil && rep.Server.Backend == uringName {
 		rep.Env.Features = features()
@@ -165,15 +196,77 @@ func (r *run) report() *Report {
 	return rep
 }
 
+// describe fills in what of the workload is not in every one.
+func (r *Report) describe(w *Workload) {
+	r.Batch = w.batch()
+	for _, k := range w.Kinds {
+		r.Kinds = append(r.Kinds, k.String())
+	}
+	if w.Profile.Shape != Steady {
+		r.Profile = w.Profile.String()
+	}
+	if w.Replay != nil {
+		r.Replay = w.Replay.Name
+		r.Rate = w.expected(w.Warmup, w.Warmup+w.Duration) / w.Duration.Seconds()
+	}
+	if !w.Think.None() {
+		r.Think = w.Think.String()
+	}
+	if !w.Churn.none() {
+		r.Churn = w.Churn.String()
+	}
+}
+
+// loadText is the load in a line.
+func (r *Report) loadText() string {
+	var s string
+	switch {
+	case r.Replay != "":
+		s = fmt.Sprintf("%.0f messages/s in all, schedule of %s (open loop), seed %d", r.Rate, r.Replay, r.Seed)
+	case r.Rate > 0:
+		s = fmt.Sprintf("%.0f messages/s in all, %s (open loop), seed %d", r.Rate, r.Arrival, r.Seed)
+	default:
+		s = fmt.Sprintf("%d in flight on each (closed loop)", r.Depth)
+	}
+	for _, part := range []struct{ name, value string }{{"profile", r.Profile}, {"think time", r.Think}, {"anew after", r.Churn}} {
+		if part.value != "" {
+			s += ", " + part.name + " " + part.value
+		}
+	}
+	if r.Batch > 1 {
+		s += fmt.Sprintf(", %d in a write", r.Batch)
+	}
+	if !r.Order {
+		s += ", replies in any order"
+	}
+	size := r.Size.String() + " bytes"
+	if len(r.Kinds) > 0 {
+		size = fmt.Sprintf("%d classes", len(r.Kinds))
+	}
+	return fmt.Sprintf("%d connections, %s, %s, %s", r.Conns, size, r.Frame, s)
+}
+
 // WriteJSON writes the report as one indented JSON object to a file.
 func (r *Report) WriteJSON(file string) error { return writeJSON(file, r) }
+
+// EncodeJSON writes what WriteJSON does.
+func (r *Report) EncodeJSON(w io.Writer) error {
+	b, err := json.MarshalIndent(r, "", "  ")
+	if err == nil {
+		_, err = w.Write(append(b, '\n'))
+	}
+	return err
+}
 
 func writeJSON(file string, v any) error {
 	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(b, '\n'), 0o644)
+	return writeWhole(file, func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	})
 }
 
 // WriteText writes the report for people.
@@ -203,15 +296,11 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, n := range r.notes() {
 		line("note", "%s", n)
 	}
-	load := fmt.Sprintf("%d in flight on each (closed loop)", r.Depth)
-	if r.Rate > 0 {
-		load = fmt.Sprintf("%.0f messages/s in all, %s (open loop), seed %d", r.Rate, r.Arrival, r.Seed)
+	line("load", "%s", r.loadText())
+	for _, k := range r.Kinds {
+		line("", "%s", k)
 	}
-	if !r.Order {
-		load += ", replies in any order"
-	}
-	line("load", "%d connections, %s bytes, %s", r.Conns, r.Size, load)
-	if len(r.Classes) > 0 {
+	if len(r.Classes) > 0 && len(r.Kinds) == 0 {
 		line("service", "%s, mode %s", r.Service, r.ServiceMode)
 	}
 	b.WriteByte('\n')
@@ -238,10 +327,14 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	row("from send", r.LatencyActual)
 	row("lateness", r.Lateness)
+	row("connecting", r.Connect)
 	if r.OutOfRange > 0 {
 		line("", "%d times over a minute count as a minute", r.OutOfRange)
 	}
 	b.WriteByte('\n')
+	if r.Connect != nil {
+		line("made anew", "%d connections", r.Reconnects)
+	}
 	line("errors", "%d (lost %d, unsent %d, corrupt %d, duplicate %d, connections %d)",
 		r.Errors, r.Lost, r.Unsent, r.Corrupt, r.Duplicate, r.Broken)
 	if r.Verdict.Valid {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"time"
@@ -27,7 +28,8 @@ type Config struct {
 	// embedded server in affinity's plan, or, if the server is elsewhere, the
 	// last ones of the plan. KCM_AFFINITY=off overrides it.
 	Pin bool
-	// Drain is how long missing replies are waited for, 5 s when zero.
+	// Drain is how long missing replies are waited for, and each connection to be made, 5 s
+	// when zero.
 	Drain time.Duration
 	// Record keeps 24 bytes for each measured message, of MaxJobs at most, and has them
 	// in the Report, as its Trace.
@@ -40,6 +42,21 @@ type Config struct {
 	// AnyVerdict lets a run succeed whose Verdict is that the generator was the limit. The
 	// Report says so all the same.
 	AnyVerdict bool
+	// Interval cuts the measured time into parts of this length, 10 ms or more and
+	// MaxIntervals at most, which are the Report's Series; 0 does not. Each generator
+	// thread then needs 4 times the memory for its histograms.
+	Interval time.Duration
+	// OnInterval, if not nil, is called for each Interval as soon as it is over, on
+	// Run's goroutine. What it gets is valid until it returns.
+	OnInterval func(*Interval)
+	// StartAt is when the first message is due, warm-up included, by this machine's clock:
+	// a time that generators on several machines agree on. Connections are made before.
+	// Zero is at once.
+	StartAt time.Time
+	// MaxClockError is how far the clock may be off for StartAt to mean anything, as the
+	// system bounds it (see Clock): DefaultMaxClockError when zero, negative if that is
+	// not to be looked at.
+	MaxClockError time.Duration
 }
 
 // Progress is how far a run is.
@@ -47,11 +64,18 @@ type Progress struct {
 	Elapsed, Total time.Duration // since the first message; warm-up included
 	Messages       int64         // right replies so far, warm-up included
 	PerSecond      float64       // since the last Progress
+	InFlight       int64         // messages that wait for a reply
+	Errors         int64         // so far
+	// P50 and P99 are of the latencies in the intervals that ended since the last
+	// Progress; 0 without any.
+	P50, P99 time.Duration
 }
 
 const (
-	defaultDrain = 5 * time.Second
-	dialTimeout  = 10 * time.Second
+	// DefaultDrain is Config.Drain unless that is set.
+	DefaultDrain = 5 * time.Second
+
+	grace = time.Second // for the replies to come when a run is ended early
 )
 
 // Check returns an *OptionError for the first value that cannot work, or nil.
@@ -62,11 +86,17 @@ func (c *Config) Check() error {
 	if c.Threads < 0 || c.Threads > c.Conns {
 		return &OptionError{"threads", c.Threads, fmt.Sprintf("1 to the number of connections, %d", c.Conns)}
 	}
+	if c.Drain < 0 {
+		return &OptionError{"timeout", c.Drain, "a time"}
+	}
 	if c.MaxLateness < 0 {
 		return &OptionError{"max-lateness", c.MaxLateness, "a time"}
 	}
-	if expected := c.Rate * c.Duration.Seconds(); c.Record && expected > MaxJobs {
+	if c.Record && c.expected(c.Warmup, c.Warmup+c.Duration) > MaxJobs {
 		return &OptionError{"rate", c.Rate, fmt.Sprintf("at most %d messages in all, if they are recorded", MaxJobs)}
+	}
+	if c.Interval != 0 && (c.Interval < minInterval || c.Duration/c.Interval > MaxIntervals) {
+		return &OptionError{"interval", c.Interval, fmt.Sprintf("at least %v, and at most %d in the duration", minInterval, MaxIntervals)}
 	}
 	if c.Target != "" {
 		if _, _, err := SplitAddress(c.Target); err != nil {
@@ -74,8 +104,12 @@ func (c *Config) Check() error {
 		}
 		return nil
 	}
-	if limit := c.Server.MaxMessage; limit > 0 && c.Size.Max > limit || limit == 0 && c.Size.Max > DefaultMaxMessage {
-		return &OptionError{"size", c.Size, "at most max-message"}
+	most, limit := c.bounds().Max, c.Server.MaxMessage
+	if limit == 0 {
+		limit = DefaultMaxMessage
+	}
+	if most > limit {
+		return &OptionError{"size", most, "at most max-message"}
 	}
 	o := c.serverOptions()
 	return o.Check()
@@ -84,7 +118,8 @@ func (c *Config) Check() error {
 // serverOptions returns those of the embedded server.
 func (c *Config) serverOptions() ServerOptions {
 	o := c.Server
-	if !c.Workload.Service.None() {
+	o.Frame = c.Workload.Frame
+	if c.works() {
 		o.Work = WorkMessage
 	}
 	return o
@@ -101,7 +136,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	c.Threads = max(c.Threads, 1)
 	if c.Drain == 0 {
-		c.Drain = defaultDrain
+		c.Drain = DefaultDrain
 	}
 	if c.MaxLateness == 0 {
 		c.MaxLateness = DefaultMaxLateness
@@ -112,7 +147,13 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	r := &run{Config: c, top: top}
 	defer r.close()
+	if err := r.checkStart(); err != nil {
+		return nil, err
+	}
 	if err := r.begin(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.await(ctx); err != nil {
 		return nil, err
 	}
 	err = r.measure(ctx)
@@ -126,7 +167,10 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err == nil {
 		err = r.cut()
 	}
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+		rep.Failure = "interrupted"
+	case err != nil:
 		rep.Failure = err.Error()
 	}
 	return rep, err
@@ -143,6 +187,8 @@ type run struct {
 	ended   chan *generator
 	start   time.Time
 	missed  bool // replies, when the time to wait for them was over
+	filled  chan *span
+	figures *collector
 
 	cost [2]sample  // when measuring begins and ends
 	time [2]cpuTime // likewise
@@ -151,7 +197,7 @@ type run struct {
 // own returns what the generator threads have to answer for.
 func (r *run) own() (o own) {
 	for _, g := range r.threads {
-		o.add(g.own)
+		o.add(g.blame)
 	}
 	return o
 }
@@ -198,8 +244,10 @@ func (r *run) begin(ctx context.Context) error {
 		return fmt.Errorf("target %s: %w", r.address, err)
 	}
 	r.running, r.ended = r.Threads, make(chan *generator, r.Threads)
+	r.filled = make(chan *span, r.Threads*(1+spares))
+	r.figures = newCollector(&r.Workload, r.Threads, r.OnInterval)
 	for i, cpu := range r.cpus(loops) {
-		g, err := newGenerator(&r.Workload, i, r.Threads, r.Backend, cpu, r.ended)
+		g, err := newGenerator(&r.Workload, i, r.Threads, r.Backend, cpu, r.ended, nil)
 		if err != nil {
 			return err
 		}
@@ -207,16 +255,47 @@ func (r *run) begin(ctx context.Context) error {
 		if r.Record {
 			g.recorder = newRecorder(&r.Workload, len(g.conns))
 		}
+		if r.Interval > 0 {
+			g.slice(r.Interval, r.filled)
+		}
 		r.threads = append(r.threads, g)
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
+	if address, err = r.resolve(ctx, network, address); err != nil {
+		return r.explain(ctx, err)
+	}
 	for _, g := range r.threads {
-		if err := g.dial(ctx, network, address); err != nil {
-			return err
+		if err := g.dial(ctx, network, address, r.Drain); err != nil {
+			return r.explain(ctx, err)
 		}
 	}
 	return nil
+}
+
+// resolve replaces a name by one of its addresses, for connections to be made without
+// waiting for that.
+func (r *run) resolve(ctx context.Context, network, address string) (string, error) {
+	if network != "tcp" {
+		return address, nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host == "" || net.ParseIP(host) != nil {
+		return address, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.Drain)
+	defer cancel()
+	all, err := net.DefaultResolver.LookupHost(ctx, host)
+	if err != nil {
+		return "", err
+	}
+	return net.JoinHostPort(all[0], port), nil
+}
+
+// explain says of an error of connecting that it is the end of the time for it.
+func (r *run) explain(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return fmt.Errorf("%s: no connection within %v: %w", r.address, r.Drain, err)
+	}
+	return err
 }
 
 // serverLoops leaves the generator a core for each of its threads if it can.
@@ -255,7 +334,10 @@ const settle = 10 * time.Millisecond
 
 // measure lets the threads run and waits for their end. The error is that of ctx.
 func (r *run) measure(ctx context.Context) error {
-	r.start = time.Now().Add(time.Millisecond)
+	if r.start = r.StartAt; r.start.IsZero() {
+		r.start = time.Now().Add(time.Millisecond)
+	}
+	r.figures.begin = r.start.Add(r.Warmup)
 	for _, g := range r.threads {
 		if err := g.start(r.start); err != nil {
 			g.finish(err)
@@ -268,17 +350,42 @@ func (r *run) measure(ctx context.Context) error {
 	r.wait(ctx, end)
 	r.cost[1] = r.sample()
 	r.time[1] = readCPUTime(os.DirFS("/"))
-	if ctx.Err() != nil {
+	finished := ctx.Err() == nil && r.wait(ctx, end.Add(r.Drain))
+	if ctx.Err() != nil && !finished {
 		for _, g := range r.threads {
 			g.cut()
 		}
-		end = time.Now()
+		finished = r.wait(context.WithoutCancel(ctx), time.Now().Add(min(r.Drain, grace)))
 	}
-	if !r.wait(context.WithoutCancel(ctx), end.Add(r.Drain)) {
+	if !finished {
 		r.missed = true
 		r.stop()
 	}
+	r.gather()
 	return ctx.Err()
+}
+
+// gather takes what the threads recorded last.
+func (r *run) gather() {
+	for {
+		select {
+		case s := <-r.filled:
+			r.take(s)
+			continue
+		default:
+		}
+		break
+	}
+	for _, g := range r.threads {
+		r.figures.end(g)
+	}
+}
+
+// take takes a span and gives it back to its thread.
+func (r *run) take(s *span) {
+	r.figures.take(s)
+	s.reset()
+	s.owner.spare <- s // has room for all of them
 }
 
 // wait waits until a time, or until ctx ends, or until every thread has ended, and
@@ -305,16 +412,28 @@ func (r *run) wait(ctx context.Context, until time.Time) (finished bool) {
 			return false
 		case <-timer.C:
 			return false
+		case s := <-r.filled:
+			r.take(s)
 		case now := <-second:
 			n := r.messages()
-			r.Progress(Progress{
-				Elapsed: now.Sub(r.start), Total: r.Warmup + r.Duration, Messages: n,
-				PerSecond: float64(n-before) / now.Sub(last).Seconds(),
-			})
+			p := r.progress()
+			p.Messages, p.PerSecond = n, float64(n-before)/now.Sub(last).Seconds()
+			p.Elapsed, p.Total = now.Sub(r.start), r.Warmup+r.Duration
+			r.Progress(p)
 			before, last = n, now
 		}
 	}
 	return true
+}
+
+// progress returns how the threads stand.
+func (r *run) progress() (p Progress) {
+	for _, g := range r.threads {
+		p.InFlight += g.liveInFlight.Load()
+		p.Errors += g.liveErrors.Load()
+	}
+	p.P50, p.P99 = r.figures.recent()
+	return p
 }
 
 func (r *run) stop() {
@@ -331,7 +450,7 @@ func (r *run) messages() (n int64) {
 }
 
 func (r *run) sample() sample {
-	s := sample{messages: r.messages(), mallocs: mallocs(), generator: costOf(r.loops())}
+	s := sample{messages: r.messages(), mallocs: mallocs() - r.figures.mallocs, generator: costOf(r.loops())}
 	if r.server != nil {
 		s.server = costOf(r.server.Loops())
 	}

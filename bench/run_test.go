@@ -44,7 +44,7 @@ func each(t *testing.T, fn func(t *testing.T, b ring.Backend)) {
 // short is a run of 60 ms.
 func short(target string) Config {
 	return Config{
-		Workload: Workload{Conns: 2, Depth: 4, Size: Sizes{64, 64}, Duration: 60 * time.Millisecond, Seed: 1},
+		Workload: Workload{Conns: 2, Depth: 4, Size: Sizes{Min: 64, Max: 64}, Duration: 60 * time.Millisecond, Seed: 1},
 		Target:   target,
 		Server:   ServerOptions{Listen: "127.0.0.1:0", MaxMessage: 512 << 10},
 		Drain:    20 * time.Second,
@@ -90,10 +90,10 @@ func TestRunAgainstItsOwnServer(t *testing.T) {
 	each(t, func(t *testing.T, b ring.Backend) {
 		for name, change := range map[string]func(*Config){
 			"small":     func(c *Config) {},
-			"empty":     func(c *Config) { c.Size = Sizes{0, 0} },
-			"no number": func(c *Config) { c.Size = Sizes{7, 7} },
-			"range":     func(c *Config) { c.Size = Sizes{0, 20000} },
-			"large":     func(c *Config) { c.Size = Sizes{300_000, 300_000}; c.Depth = 2 },
+			"empty":     func(c *Config) { c.Size = Sizes{Min: 0, Max: 0} },
+			"no number": func(c *Config) { c.Size = Sizes{Min: 7, Max: 7} },
+			"range":     func(c *Config) { c.Size = Sizes{Min: 0, Max: 20000} },
+			"large":     func(c *Config) { c.Size = Sizes{Min: 300_000, Max: 300_000}; c.Depth = 2 },
 			"two":       func(c *Config) { c.Threads, c.Conns, c.Warmup = 2, 5, 20*time.Millisecond },
 			"unix":      func(c *Config) { c.Server.Listen = "unix:" + filepath.Join(t.TempDir(), "s") },
 			"fixed":     func(c *Config) { c.Rate = 2000 },
@@ -108,9 +108,9 @@ func TestRunAgainstItsOwnServer(t *testing.T) {
 			"idle, any order": func(c *Config) {
 				c.Unordered, c.Server.Unordered, c.Server.Dispatch, c.Server.Workers = true, true, Idle, 3
 			},
-			"any order": func(c *Config) { c.Unordered, c.Size = true, Sizes{8, 20000} },
+			"any order": func(c *Config) { c.Unordered, c.Size = true, Sizes{Min: 8, Max: 20000} },
 			"13 bytes": func(c *Config) {
-				c.Unordered, c.Rate, c.Size, c.Service = true, 2000, Sizes{13, 13}, Service{Shape: Exponential, Time: 2 * time.Microsecond}
+				c.Unordered, c.Rate, c.Size, c.Service = true, 2000, Sizes{Min: 13, Max: 13}, Service{Shape: Exponential, Time: 2 * time.Microsecond}
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -147,9 +147,9 @@ func TestZeroAllocations(t *testing.T) {
 	each(t, func(t *testing.T, b ring.Backend) {
 		for name, change := range map[string]func(*Config){
 			"64":     func(c *Config) {},
-			"0-8KiB": func(c *Config) { c.Size = Sizes{0, 8 << 10} },
+			"0-8KiB": func(c *Config) { c.Size = Sizes{Min: 0, Max: 8 << 10} },
 			"work": func(c *Config) {
-				c.Unordered, c.Record, c.Service = true, true, Service{Bimodal, time.Microsecond, 2 * time.Microsecond, 10}
+				c.Unordered, c.Record, c.Service = true, true, Service{Shape: Bimodal, Time: time.Microsecond, Slow: 2 * time.Microsecond, Percent: 10}
 			},
 		} {
 			for _, rate := range []float64{0, 20_000} {
@@ -308,7 +308,7 @@ func TestRunCatchesWrongServers(t *testing.T) {
 				}
 				return f
 			},
-			change: func(c *Config) { c.Size = Sizes{4, 4} },
+			change: func(c *Config) { c.Size = Sizes{Min: 4, Max: 4} },
 			want:   counts{corrupt: 2}, text: "reply 20 has other bytes",
 		},
 		"speaks unasked": {
@@ -507,7 +507,7 @@ func TestReportJSON(t *testing.T) {
 	has(got, "report", `schema messages messages_total seconds messages_per_second mb_per_second errors lost
 		unsent corrupt duplicate broken failure latency_us latency_actual_us lateness_us out_of_range conns depth
 		size rate arrival seed warmup_seconds frame target env server generator allocs_per_message
-		classes service service_mode order policy workers verdict`)
+		classes service service_mode order policy workers verdict batch reconnects`)
 	class := got["classes"].([]any)[0].(map[string]any)
 	has(class, "class", "name service_us share messages latency_us")
 	has(class["latency_us"].(map[string]any), "class", "p50 p90 p99 p99_9 p99_99 max mean")

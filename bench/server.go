@@ -12,7 +12,6 @@ import (
 	"github.com/kcm-go/kcm/mux"
 	"github.com/kcm-go/kcm/ring"
 	"github.com/kcm-go/kcm/sgmsg"
-	"github.com/kcm-go/kcm/strparser"
 )
 
 // ServerOptions configure a Server.
@@ -29,6 +28,7 @@ type ServerOptions struct {
 	Unordered  bool          // workers may handle messages of a connection at the same time, and answer in any order
 	Work       Work          // what is done with a message before it is answered
 	Service    time.Duration // time to work on each message, WorkFixed only
+	Frame      Frame         // framing of messages
 }
 
 // DefaultMaxMessage is the largest payload a Server takes unless told otherwise.
@@ -51,6 +51,8 @@ func (o *ServerOptions) Check() error {
 		return &OptionError{"workers", o.Workers, "none with the policy inline"}
 	case o.Dispatch != Inline && o.Workers < 1:
 		return &OptionError{"workers", o.Workers, fmt.Sprintf("at least 1 with the policy %v", o.Dispatch)}
+	case o.Frame.problem():
+		return &OptionError{"frame", o.Frame, wantFrame[len("want "):]}
 	case o.Work > WorkMessage:
 		return &OptionError{"work", o.Work, "fixed or message"}
 	case o.Service < 0:
@@ -108,8 +110,8 @@ func NewServer(o ServerOptions) (*Server, error) {
 		o.MaxMessage = DefaultMaxMessage
 	}
 	mo := mux.Options{
-		Format:     strparser.Length32,
-		MaxMessage: lengthBytes + o.MaxMessage,
+		Format:     o.Frame.Format(),
+		MaxMessage: maxHeader + o.MaxMessage,
 		Loops:      o.Loops,
 		Pin:        o.Pin,
 		PinWorkers: o.PinWorkers,

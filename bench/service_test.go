@@ -19,8 +19,10 @@ func TestParseService(t *testing.T) {
 		"1.5ms":                      {Service{Time: 1500 * us}, "1.5ms"},
 		"1m":                         {Service{Time: time.Minute}, "1m0s"},
 		"exp:10us":                   {Service{Shape: Exponential, Time: 10 * us}, "exp:10us"},
-		"bimodal:10us,2ms,1%":        {Service{Bimodal, 10 * us, 2000 * us, 1}, "bimodal:10us,2ms,1%"},
-		"bimodal:1us,0.002ms,12.50%": {Service{Bimodal, us, 2 * us, 12.5}, "bimodal:1us,2us,12.5%"},
+		"bimodal:10us,2ms,1%":        {Service{Shape: Bimodal, Time: 10 * us, Slow: 2000 * us, Percent: 1}, "bimodal:10us,2ms,1%"},
+		"10us-0.05ms":                {Service{Shape: Uniform, Time: 10 * us, Slow: 50 * us}, "10us-50us"},
+		"lognormal:10us,0.5":         {Service{Shape: LogNormal, Time: 10 * us, Sigma: 0.5}, "lognormal:10us,0.5"},
+		"bimodal:1us,0.002ms,12.50%": {Service{Shape: Bimodal, Time: us, Slow: 2 * us, Percent: 12.5}, "bimodal:1us,2us,12.5%"},
 	} {
 		s, err := ParseService(text)
 		if err != nil || s != c.s || s.String() != c.text {
@@ -78,7 +80,7 @@ func TestServiceTimesAreTheDistribution(t *testing.T) {
 				t.Fatal(err)
 			}
 			var sum, squares float64
-			count := make([]int, maxClasses)
+			count := make([]int, 2)
 			before, alike := time.Duration(-1), 0
 			for k := range n {
 				number := firstNumber(k%conns) + uint64(k/conns)
@@ -146,6 +148,7 @@ func TestClasses(t *testing.T) {
 	for text, want := range map[string][]Class{
 		"0":                   {{"0", 0, 1}},
 		"10us":                {{"10us", 10 * time.Microsecond, 1}},
+		"lognormal:1ms,1":     {{"lognormal:1ms 1", 1648721 * time.Nanosecond, 1}},
 		"exp:2ms":             {{"exp:2ms", 2 * time.Millisecond, 1}},
 		"bimodal:10us,2ms,1%": {{"10us", 10 * time.Microsecond, 0.99}, {"2ms", 2 * time.Millisecond, 0.01}},
 	} {
@@ -154,7 +157,7 @@ func TestClasses(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := s.Classes()
-		if len(got) != len(want) || len(got) > maxClasses {
+		if len(got) != len(want) {
 			t.Fatalf("%s: %+v", text, got)
 		}
 		for i := range got {
@@ -162,5 +165,70 @@ func TestClasses(t *testing.T) {
 				t.Errorf("%s: %+v, want %+v", text, got[i], want[i])
 			}
 		}
+	}
+}
+
+func TestServiceTimesOfAFile(t *testing.T) {
+	s, err := ParseService("file:" + file(t, "time", "10us", "10us", "1ms", "0"))
+	if err != nil || s.mean() != 255*time.Microsecond {
+		t.Fatalf("%v, %v", s, err)
+	}
+	count := map[time.Duration]int{}
+	for k := range uint64(40_000) {
+		d, class := s.draw(1, k)
+		count[d]++
+		if class != 0 {
+			t.Fatalf("class %d", class)
+		}
+	}
+	if len(count) != 3 || math.Abs(float64(count[10*time.Microsecond])-20_000) > 500 || math.Abs(float64(count[0])-10_000) > 500 {
+		t.Errorf("%v", count)
+	}
+	for _, line := range []string{"1ns", "2m", "-1us", "soon"} {
+		if s, err := ParseService("file:" + file(t, "0", line)); err == nil {
+			t.Errorf("%s: %v, want an error", line, s)
+		}
+	}
+}
+
+func TestUniformServiceTimes(t *testing.T) {
+	s := mustService(t, "10us-19us")
+	count := map[time.Duration]int{}
+	for k := range uint64(100_000) {
+		d, _ := s.draw(1, k)
+		count[d]++
+	}
+	if s.mean() != 14500*time.Nanosecond || len(count) != 10 {
+		t.Errorf("mean %v, %v", s.mean(), count)
+	}
+	for d, n := range count {
+		if d < 10*time.Microsecond || d > 19*time.Microsecond || math.Abs(float64(n)-10_000) > 400 {
+			t.Errorf("%d messages of %v", n, d)
+		}
+	}
+	for _, text := range []string{"10us-", "10us-10us", "20us-10us", "10us-1", "10us-2m"} {
+		if s, err := ParseService(text); err == nil {
+			t.Errorf("%s: %v, want an error", text, s)
+		}
+	}
+}
+
+// Median and mean of a log-normal distribution are those of the formula.
+func TestLogNormalServiceTimes(t *testing.T) {
+	s, err := ParseService("lognormal:100us,0.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 400_000
+	sum, below := 0.0, 0
+	for k := range uint64(n) {
+		d, _ := s.draw(1, k)
+		sum += float64(d)
+		if d < 100*time.Microsecond {
+			below++
+		}
+	}
+	if want := 1e5 * math.Exp(0.32); math.Abs(sum/n-want) > 0.01*want || float64(s.mean()) < want-1 || math.Abs(float64(below)/n-0.5) > 0.01 {
+		t.Errorf("mean %.0f and %v, want %.0f; %d of %d below the median", sum/n, s.mean(), want, below, n)
 	}
 }

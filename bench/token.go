@@ -11,28 +11,27 @@ import (
 
 // A message on the wire, and what its bytes say:
 //
-//	| length, 4 | work, 5  | number, 8             | pattern, the rest       |
-//	| of the    | if any   | connection << 40 |    | pattern[number%8:]      |
-//	| payload   | is asked | position on it        |                         |
+//	| header,   | work, 5  | number, 8             | pattern, the rest       |
+//	| the       | if any   | connection << 40 |    | pattern[number%8:]      |
+//	| Frame's   | is asked | position on it        |                         |
 //
-// Work is there if the Workload has a Service (see service.go); the payload is 13
+// Work is there if any message has a Service (see service.go); the payload is 13
 // bytes then, or more. Else a payload of less than 8 bytes has no number and is
-// pattern only, so the order of replies alone tells messages apart. Size and service
+// pattern only, so the order of replies alone tells messages apart. Kind, size and service
 // time follow from the number too, so number says all there is to know about a
 // message and nothing is stored for it.
 const (
-	lengthBytes = 4
+	lengthBytes = 4 // the header of len32
 	numberBytes = 8
-	headBytes   = lengthBytes + workBytes + numberBytes // the longest head
+	headBytes   = maxHeader + workBytes + numberBytes // the longest head
 	seqBits     = 40
 	slides      = 8 // positions at which a tail may begin in the pattern
 )
 
 // contents makes and checks the messages of a Workload.
 type contents struct {
-	sizes   Sizes
-	seed    uint64
-	service Service
+	kinds
+	header  header
 	mode    Mode
 	work    int // bytes that say the work: workBytes, or 0
 	pattern []byte
@@ -40,8 +39,8 @@ type contents struct {
 
 // newContents leaves the pattern to the caller.
 func newContents(w *Workload) contents {
-	c := contents{sizes: w.Size, seed: w.Seed, service: w.Service, mode: w.Mode}
-	if !w.Service.None() {
+	c := contents{kinds: newKinds(w), header: newHeader(w.Frame), mode: w.Mode}
+	if c.worked {
 		c.work = workBytes
 	}
 	return c
@@ -60,15 +59,6 @@ func fillPattern(p []byte) {
 	}
 }
 
-// size returns the length of message number's payload.
-func (c *contents) size(number uint64) int {
-	if c.sizes.Min == c.sizes.Max {
-		return c.sizes.Min
-	}
-	span := uint64(c.sizes.Max - c.sizes.Min + 1)
-	return c.sizes.Min + int(mix(number^mix(c.seed))%span)
-}
-
 // mix is the finalizer of splitmix64 (Steele, Lea, Flood 2014): every bit of the
 // result depends on every bit of x.
 func mix(x uint64) uint64 {
@@ -81,26 +71,26 @@ func mix(x uint64) uint64 {
 // headLen returns how many bytes of a message come before the tail.
 func (c *contents) headLen(size int) int {
 	if size < numberBytes {
-		return lengthBytes
+		return c.header.len
 	}
-	return lengthBytes + c.work + numberBytes
+	return c.header.len + c.work + numberBytes
 }
 
-// head writes what comes before the tail: the length, the work if any is asked for,
+// head writes what comes before the tail: the header, the work if any is asked for,
 // the number if it fits in. It returns how many bytes that was.
 func (c *contents) head(b []byte, number uint64, size int) int {
-	binary.BigEndian.PutUint32(b, uint32(size))
+	c.header.put(b, size)
+	n := c.header.len
 	if size < numberBytes {
-		return lengthBytes
+		return n
 	}
-	if c.work == 0 {
-		binary.LittleEndian.PutUint64(b[lengthBytes:], number)
-		return lengthBytes + numberBytes
+	if c.work > 0 {
+		d, _ := c.service(number)
+		putWork(b[n:], d, c.mode.sleeps(d))
+		n += workBytes
 	}
-	d, _ := c.service.draw(c.seed, number)
-	putWork(b[lengthBytes:], d, c.mode.sleeps(d))
-	binary.LittleEndian.PutUint64(b[lengthBytes+workBytes:], number)
-	return headBytes
+	binary.LittleEndian.PutUint64(b[n:], number)
+	return n + numberBytes
 }
 
 // tail returns the rest of the message, size bytes, and where it begins in the
@@ -110,31 +100,22 @@ func (c *contents) tail(number uint64, size int) (off int, b []byte) {
 	return off, c.pattern[off : off+size]
 }
 
-// class returns the class of message number.
-func (c *contents) class(number uint64) int {
-	if c.service.Shape != Bimodal {
-		return 0
-	}
-	_, class := c.service.draw(c.seed, number)
-	return class
-}
-
 // put writes a whole message of a payload of size bytes to b.
 func (c *contents) put(b []byte, number uint64, size int) {
 	n := c.head(b, number, size)
-	_, tail := c.tail(number, lengthBytes+size-n)
+	_, tail := c.tail(number, c.header.len+size-n)
 	copy(b[n:], tail)
 }
 
 // matches reports whether a received message is message number, to the last byte.
 func (c *contents) matches(msg *sgmsg.Message, number uint64) bool {
 	size := c.size(number)
-	if msg.Len() != lengthBytes+size {
+	if msg.Len() != c.header.len+size {
 		return false
 	}
 	var head [headBytes]byte
 	n := c.head(head[:], number, size)
-	_, tail := c.tail(number, lengthBytes+size-n)
+	_, tail := c.tail(number, c.header.len+size-n)
 	off := 0
 	for i := range msg.Used() {
 		b := msg.Elem(i).Bytes()
@@ -160,7 +141,7 @@ func (c *contents) matches(msg *sgmsg.Message, number uint64) bool {
 // numberOf returns the number a message claims to have.
 func (c *contents) numberOf(msg *sgmsg.Message) (number uint64, ok bool) {
 	var b [numberBytes]byte
-	if msg.CopyTo(b[:], lengthBytes+c.work) < numberBytes {
+	if msg.CopyTo(b[:], c.header.len+c.work) < numberBytes {
 		return 0, false
 	}
 	return binary.LittleEndian.Uint64(b[:]), true
@@ -169,8 +150,8 @@ func (c *contents) numberOf(msg *sgmsg.Message) (number uint64, ok bool) {
 // describe says what was wrong with a reply, for the one error that is shown.
 func (c *contents) describe(msg *sgmsg.Message, number uint64) string {
 	conn, seq := number>>seqBits, number&(1<<seqBits-1)
-	if want := lengthBytes + c.size(number); msg.Len() != want {
-		return fmt.Sprintf("connection %d: reply %d has %d bytes, want %d", conn, seq, msg.Len()-lengthBytes, want-lengthBytes)
+	if want := c.header.len + c.size(number); msg.Len() != want {
+		return fmt.Sprintf("connection %d: reply %d has %d bytes, want %d", conn, seq, msg.Len()-c.header.len, want-c.header.len)
 	}
 	return fmt.Sprintf("connection %d: reply %d has other bytes than were sent", conn, seq)
 }

@@ -12,7 +12,7 @@ import (
 func build(t *testing.T, al sgmsg.Allocator, c *contents, number uint64, chunk int, spoil func([]byte)) *sgmsg.Message {
 	t.Helper()
 	size := c.size(number)
-	b := make([]byte, lengthBytes+size)
+	b := make([]byte, c.header.len+size)
 	c.put(b, number, size)
 	if spoil != nil {
 		spoil(b)
@@ -40,7 +40,7 @@ func filled(w Workload) *contents {
 // workloads returns one of messages of size bytes, and if they are long enough one of
 // messages that carry work too.
 func workloads(size int) []Workload {
-	w := Workload{Size: Sizes{size, size}, Seed: 1}
+	w := Workload{Size: Sizes{Min: size, Max: size}, Seed: 1}
 	all := []Workload{w}
 	if size >= workBytes+numberBytes {
 		w.Service = Service{Shape: Exponential, Time: 50 * time.Microsecond}
@@ -103,7 +103,7 @@ func TestWorkOnTheWire(t *testing.T) {
 		{10 * time.Microsecond, ModeSleep, "0000000d 0000000a 01 0500000000000000"},
 		{MaxService, ModeSpin, "0000000d 03938700 00 0500000000000000"},
 	} {
-		w := &Workload{Size: Sizes{13, 13}, Service: Service{Time: c.time}, Mode: c.mode}
+		w := &Workload{Size: Sizes{Min: 13, Max: 13}, Service: Service{Time: c.time}, Mode: c.mode}
 		var b [4 + 13]byte
 		filled(*w).put(b[:], 5, 13)
 		if got := fmt.Sprintf("%x %x %x %x", b[:4], b[4:8], b[8:9], b[9:]); got != c.want {
@@ -114,7 +114,7 @@ func TestWorkOnTheWire(t *testing.T) {
 
 func TestMatchesTellsMessagesApart(t *testing.T) {
 	al := sgmsg.NewHeap(1 << 20)
-	c := filled(Workload{Size: Sizes{0, 100}, Seed: 1})
+	c := filled(Workload{Size: Sizes{Min: 0, Max: 100}, Seed: 1})
 	sizes := map[int]bool{}
 	for number := range uint64(2000) {
 		sizes[c.size(number)] = true

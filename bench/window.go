@@ -24,6 +24,18 @@ type conn struct {
 	touched    bool
 	sent       []times // the ring
 	mask       uint64
+	connection
+}
+
+// connection is what a conn has besides if connections are made anew.
+type connection struct {
+	stands  bool
+	leaving bool          // no more is sent before it is made anew
+	life    int           // messages, 0: any number
+	sentOn  int           // of those
+	ends    time.Duration // when it leaves, with the next message; 0: never
+	began   time.Duration // making it anew
+	stood   time.Duration // when it did anew
 }
 
 // times are those of a message from when it is due until head has passed it.
@@ -90,7 +102,7 @@ func footprint(s Sizes) int {
 	if s.Min > copyUpTo {
 		return smallest // the head
 	}
-	return max(smallest, 2*(lengthBytes+min(s.Max, copyUpTo)))
+	return max(smallest, 2*(maxHeader+min(s.Max, copyUpTo)))
 }
 
 // windows returns how many messages each of conns connections of a thread may have
@@ -100,7 +112,8 @@ func footprint(s Sizes) int {
 func (w *Workload) windows(conns int) (inFlight, window int) {
 	switch {
 	case w.Open():
-		n := min(maxWindow, max(1, maxInFlight/conns/max(lengthBytes+w.Size.Max, footprint(w.Size))))
+		b := w.bounds()
+		n := min(maxWindow, max(w.batch(), maxInFlight/conns/max(maxHeader+b.Max, footprint(b))))
 		return n, n
 	case w.Unordered:
 		return w.Depth, max(w.Depth, min(maxWindow, maxSlots/conns))

@@ -64,19 +64,22 @@ func ParseWork(s string) (Work, error) {
 func (o *ServerOptions) task() func(*sgmsg.Message) {
 	switch d := o.Service; {
 	case o.Work == WorkMessage:
-		return DoWork
+		header := o.Frame.Format().HeaderLen()
+		return func(msg *sgmsg.Message) { doWork(msg, header) }
 	case d > 0:
 		return func(*sgmsg.Message) { Spin(d) }
 	}
 	return nil
 }
 
-// DoWork does the work that a message of length-prefixed framing carries: bytes 0-3
+// DoWork does the work that a message of the framing len32 carries: bytes 0-3
 // of the payload are microseconds, big endian, MaxService at most; byte 4 says how to
 // pass them: 1 asleep, anything else computing. A payload of less than 5 bytes carries
 // none. The message is only read.
-func DoWork(msg *sgmsg.Message) {
-	d, sleep, ok := workOf(msg)
+func DoWork(msg *sgmsg.Message) { doWork(msg, lengthBytes) }
+
+func doWork(msg *sgmsg.Message, header int) {
+	d, sleep, ok := workOf(msg, header)
 	switch {
 	case !ok:
 	case sleep:

@@ -1,11 +1,8 @@
 package bench
 
 import (
-	"encoding/json"
 	"fmt"
-	"math"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -19,8 +16,7 @@ type Workload struct {
 	// loop: every reply is followed by the next message. An open loop takes no
 	// notice of it.
 	Depth int
-	// Size is the length of the payloads in bytes, fixed or a range from which
-	// each message's is drawn.
+	// Size is the distribution of the lengths of payloads.
 	Size Sizes
 	// Rate is the number of messages per second over all connections, whether
 	// or not replies come: an open loop. 0 is a closed loop.
@@ -42,7 +38,59 @@ type Workload struct {
 	// then be overtaken by as many as its connection's window has room for (see
 	// window.go); it must be answered before the connection goes on.
 	Unordered bool
+	// Frame is the framing of messages both ways.
+	Frame Frame
+	// Kinds, if there are any, are what messages are, in place of Size and Service. Each
+	// is a Class of its own.
+	Kinds []Kind
+	// Profile changes the rate of an open loop.
+	Profile Profile
+	// Replay is a schedule in place of Rate, Arrival and Profile: an open loop whose
+	// messages are due at these nanoseconds from the start, in ascending order. They go
+	// round the connections.
+	Replay *Values
+	// Batch is how many messages of a connection are sent together, in one write unless
+	// they are too long for one; 1 when 0. An open loop has the messages of a batch due
+	// at one time, and Rate is that of messages all the same; a closed one waits until
+	// replies have made room for a batch.
+	Batch int
+	// Think is how long a connection of a closed loop waits after a reply before the
+	// next message takes its place.
+	Think Service
+	// Churn ends connections and makes them anew.
+	Churn Churn
 }
+
+// Churn says when a connection ends. It sends no more then, is closed when its replies
+// are there, and is connected anew; messages that are due meanwhile wait, and are late.
+// The first lives are shorter, so that connections do not end together. The zero Churn
+// keeps them.
+type Churn struct {
+	Messages int           // after so many, 0: any number
+	Time     time.Duration // with the first message so long after it stood, 0: any time
+}
+
+// String is what ParseChurn reads.
+func (c Churn) String() string {
+	if c.Time > 0 {
+		return timeText(c.Time)
+	}
+	return strconv.Itoa(c.Messages)
+}
+
+// ParseChurn reads a number of messages or a time. 0 is the zero Churn.
+func ParseChurn(text string) (Churn, error) {
+	if n, err := strconv.Atoi(text); err == nil && n >= 0 {
+		return Churn{Messages: n}, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return Churn{}, fmt.Errorf("want a number of messages or a time, such as 100 or 5s")
+	}
+	return Churn{Time: d}, nil
+}
+
+func (c Churn) none() bool { return c == Churn{} }
 
 // Limits of a Workload.
 const (
@@ -68,12 +116,8 @@ func (w *Workload) Check() error {
 		return &OptionError{"conns", w.Conns, fmt.Sprintf("1 to %d", MaxConns)}
 	case w.Depth < 1 || w.Depth > MaxDepth:
 		return &OptionError{"depth", w.Depth, fmt.Sprintf("1 to %d", MaxDepth)}
-	case w.Size.Min < 0 || w.Size.Max < w.Size.Min || w.Size.Max > MaxSize:
-		return &OptionError{"size", w.Size, fmt.Sprintf("0 to %d bytes", MaxSize)}
-	case !w.Service.None() && w.Size.Min < workBytes+numberBytes:
-		return &OptionError{"size", w.Size, fmt.Sprintf("at least %d bytes, for service time and number", workBytes+numberBytes)}
-	case w.Unordered && w.Size.Min < numberBytes:
-		return &OptionError{"size", w.Size, fmt.Sprintf("at least %d bytes, for the number that finds a reply out of order", numberBytes)}
+	case len(w.Kinds) == 0 && w.Size.problem() != "":
+		return &OptionError{"size", w.Size, w.Size.problem()}
 	case !(w.Rate >= 0 && w.Rate <= 1e9):
 		return &OptionError{"rate", w.Rate, "0 to 1e9 messages per second"}
 	case w.Arrival > Poisson:
@@ -84,15 +128,70 @@ func (w *Workload) Check() error {
 		return &OptionError{"warmup", w.Warmup, "a time, or 0"}
 	case w.Mode > ModeSleep:
 		return &OptionError{"service-mode", w.Mode, "auto, spin or sleep"}
+	case w.Frame.problem():
+		return &OptionError{"frame", w.Frame, wantFrame[len("want "):]}
+	}
+	if err := w.checkKinds(); err != nil {
+		return err
 	}
 	if want := w.Service.problem(); want != "" {
 		return &OptionError{"service", w.Service, want}
 	}
+	if err := w.checkBounds(); err != nil {
+		return err
+	}
+	return w.checkTimes()
+}
+
+// checkBounds is Check for the lengths of payloads.
+func (w *Workload) checkBounds() error {
+	b := w.bounds()
+	name, value := "size", any(w.Size)
+	if len(w.Kinds) > 0 {
+		name, value = "class", b
+	}
+	switch {
+	case w.works() && b.Min < workBytes+numberBytes:
+		return &OptionError{name, value, fmt.Sprintf("at least %d bytes, for service time and number", workBytes+numberBytes)}
+	case w.Unordered && b.Min < numberBytes:
+		return &OptionError{name, value, fmt.Sprintf("at least %d bytes, for the number that finds a reply out of order", numberBytes)}
+	case !w.Frame.holds(b.Max):
+		return &OptionError{name, value, fmt.Sprintf("at most what the length field of %v holds", w.Frame)}
+	}
 	return nil
 }
 
+// checkTimes is Check for when messages are sent.
+func (w *Workload) checkTimes() error {
+	steady := w.Profile == Profile{}
+	switch {
+	case w.Profile.problem() != "":
+		return &OptionError{"profile", w.Profile, w.Profile.problem()}
+	case !steady && w.Rate == 0:
+		return &OptionError{"profile", w.Profile, "steady, unless there is a rate"}
+	case w.Replay != nil && (w.Rate > 0 || !steady || w.Arrival != Fixed):
+		return &OptionError{"replay", w.Replay.Name, "no rate, arrival or profile besides, for the schedule has them"}
+	case w.Batch < 0 || w.Batch > MaxDepth:
+		return &OptionError{"batch", w.Batch, fmt.Sprintf("1 to %d", MaxDepth)}
+	case w.Batch > 1 && w.Replay != nil:
+		return &OptionError{"batch", w.Batch, "1 with a schedule that is replayed"}
+	case !w.Open() && w.Batch > w.Depth:
+		return &OptionError{"batch", w.Batch, fmt.Sprintf("at most the depth, %d", w.Depth)}
+	case w.Think.problem() != "":
+		return &OptionError{"think", w.Think, w.Think.problem()}
+	case w.Open() && !w.Think.None():
+		return &OptionError{"think", w.Think, "0 in an open loop, which waits for nobody"}
+	case w.Churn.Messages < 0 || w.Churn.Time < 0:
+		return &OptionError{"churn", w.Churn, "a number of messages or a time"}
+	}
+	return nil
+}
+
+// batch is Batch, 1 at least.
+func (w *Workload) batch() int { return max(1, w.Batch) }
+
 // Open reports whether messages are sent at given times, whatever the replies.
-func (w *Workload) Open() bool { return w.Rate > 0 }
+func (w *Workload) Open() bool { return w.Rate > 0 || w.Replay != nil }
 
 // Arrival spaces messages in time.
 type Arrival uint8
@@ -117,62 +216,6 @@ func ParseArrival(s string) (Arrival, error) {
 		}
 	}
 	return 0, fmt.Errorf("want fixed or poisson")
-}
-
-// Sizes are the lengths of payloads: from Min to Max, both included, all equally
-// likely.
-type Sizes struct{ Min, Max int }
-
-// String is a number of bytes, or MIN-MAX.
-func (s Sizes) String() string {
-	if s.Min == s.Max {
-		return strconv.Itoa(s.Min)
-	}
-	return fmt.Sprintf("%d-%d", s.Min, s.Max)
-}
-
-// ParseSizes reads SIZE or MIN-MAX, each as ParseBytes does.
-func ParseSizes(text string) (Sizes, error) {
-	low, high, ranged := strings.Cut(text, "-")
-	if !ranged {
-		high = low
-	}
-	lo, err := ParseBytes(low)
-	if err != nil {
-		return Sizes{}, err
-	}
-	hi, err := ParseBytes(high)
-	if err != nil {
-		return Sizes{}, err
-	}
-	if hi < lo {
-		return Sizes{}, fmt.Errorf("the range runs backwards")
-	}
-	return Sizes{lo, hi}, nil
-}
-
-// MarshalJSON writes a number, or for a range a string "MIN-MAX".
-func (s Sizes) MarshalJSON() ([]byte, error) {
-	if s.Min == s.Max {
-		return json.Marshal(s.Min)
-	}
-	return json.Marshal(s.String())
-}
-
-// ParseBytes reads a number of bytes: digits, optionally followed by KiB, MiB or
-// GiB.
-func ParseBytes(s string) (int, error) {
-	digits, unit := s, 1
-	for i, name := range []string{"KiB", "MiB", "GiB"} {
-		if rest, ok := strings.CutSuffix(s, name); ok {
-			digits, unit = rest, 1<<(10*(i+1))
-		}
-	}
-	n, err := strconv.ParseUint(digits, 10, 63)
-	if err != nil || n > uint64(math.MaxInt/unit) {
-		return 0, fmt.Errorf("want a number of bytes such as 64, 4KiB or 16MiB")
-	}
-	return int(n) * unit, nil
 }
 
 // connsOf returns how many connections a thread has: connection j is thread

@@ -26,10 +26,10 @@ func TestSizes(t *testing.T) {
 		s    Sizes
 		json string
 	}{
-		"64":        {Sizes{64, 64}, `64`},
-		"0-64KiB":   {Sizes{0, 65536}, `"0-65536"`},
-		"5-5":       {Sizes{5, 5}, `5`},
-		"1KiB-1MiB": {Sizes{1024, 1 << 20}, `"1024-1048576"`},
+		"64":        {Sizes{Min: 64, Max: 64}, `64`},
+		"0-64KiB":   {Sizes{Min: 0, Max: 65536}, `"0-65536"`},
+		"5-5":       {Sizes{Min: 5, Max: 5}, `5`},
+		"1KiB-1MiB": {Sizes{Min: 1024, Max: 1 << 20}, `"1024-1048576"`},
 	} {
 		s, err := ParseSizes(text)
 		if err != nil || s != want.s {
@@ -48,7 +48,7 @@ func TestSizes(t *testing.T) {
 
 // good is a workload that Check accepts.
 func good() Workload {
-	return Workload{Conns: 1, Depth: 1, Size: Sizes{64, 64}, Duration: time.Second}
+	return Workload{Conns: 1, Depth: 1, Size: Sizes{Min: 64, Max: 64}, Duration: time.Second}
 }
 
 func TestCheckNamesTheOption(t *testing.T) {
@@ -56,7 +56,7 @@ func TestCheckNamesTheOption(t *testing.T) {
 	if err := w.Check(); err != nil {
 		t.Fatal(err)
 	}
-	w.Size, w.Service, w.Unordered = Sizes{13, 64}, Service{Time: time.Millisecond}, true
+	w.Size, w.Service, w.Unordered = Sizes{Min: 13, Max: 64}, Service{Time: time.Millisecond}, true
 	if err := w.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -64,8 +64,8 @@ func TestCheckNamesTheOption(t *testing.T) {
 		"conns":    func(w *Workload) { w.Conns = 0 },
 		"depth":    func(w *Workload) { w.Depth = MaxDepth + 1 },
 		"size":     func(w *Workload) { w.Size.Max = MaxSize + 1 },
-		"size ":    func(w *Workload) { w.Size, w.Service = Sizes{12, 64}, Service{Time: time.Millisecond} },
-		"size  ":   func(w *Workload) { w.Size, w.Unordered = Sizes{7, 64}, true },
+		"size ":    func(w *Workload) { w.Size, w.Service = Sizes{Min: 12, Max: 64}, Service{Time: time.Millisecond} },
+		"size  ":   func(w *Workload) { w.Size, w.Unordered = Sizes{Min: 7, Max: 64}, true },
 		"rate":     func(w *Workload) { w.Rate = -1 },
 		"arrival":  func(w *Workload) { w.Arrival = 2 },
 		"duration": func(w *Workload) { w.Duration = 0 },

@@ -42,8 +42,8 @@ func (m *Mux) Attach(c net.Conn) (*Psock, error) {
 	return p, nil
 }
 
-// AttachFD takes over the descriptor of a connected stream socket, TCP or unix.
-// On error the descriptor is still the caller's. One of TCP may still be connecting: what
+// AttachFD takes over the descriptor of a connected stream socket, TCP or unix: from now on
+// it is the Mux's, which closes it, and nobody else may. On error it is still the caller's. One of TCP may still be connecting: what
 // is sent to it waits, sockets do not send on it before it stands, and OnOpen is called
 // then; if it never does, OnClose without OnOpen.
 //

@@ -10,7 +10,7 @@ import (
 
 // Call is a request and the reply to it. It may be used again once it has ended.
 type Call struct {
-	// Request is a whole message, header included; its number is written over. It is empty
+	// Request is a whole message, header included, as long as that says; Client.Frame makes one. Its number is written over. It is empty
 	// again once it is on its way; after an error before that it is still the caller's.
 	Request sgmsg.Message
 	// Reply is what came back: the caller's, to be released. What is left in it when the
@@ -43,8 +43,9 @@ func (e *CallError) Unwrap() error { return e.Cause }
 // calls are out, or too much is unsent, it waits for that too, in order of arrival. Safe for
 // concurrent use with different calls. Nothing is allocated in steady state.
 //
-// Errors: ctx.Err, when a server may or may not have seen the request; *CallError; EINVAL
-// for a request without room for its number; ENOMEM; ErrClosed; ENOTCONN with
+// Errors: ctx.Err, when a server may or may not have seen the request (one that has not left
+// yet is withdrawn); *CallError; EINVAL for a request that is not one message or has no room
+// for its number; EMSGSIZE for one over Options.MaxMessage; ENOMEM; ErrClosed; ENOTCONN with
 // SocketOptions.WaitPsock Fail; EDEADLK on a loop's thread.
 func (cl *Client) Do(ctx context.Context, c *Call) error {
 	if cl.mux.onThread() {

@@ -44,6 +44,7 @@ func (s *Socket) resendCall(msg *sgmsg.Message, r callRef) error {
 
 func (tx *transmit) queueCall(s *Socket, msg *sgmsg.Message, r callRef) {
 	o := &s.out
+	tx.made.Add(1)
 	o.stats.bytes += uint64(msg.Len())
 	o.append(msg)
 	o.end()

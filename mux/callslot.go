@@ -164,6 +164,11 @@ func (s *callSlot) clear() *Call {
 func (r callRef) give(from callPhase) {
 	cl := r.slot.client
 	r.leave(from)
+	cl.tellDrain()
+}
+
+// tellDrain lets drain look: a call has ended.
+func (cl *Client) tellDrain() {
 	if cl.draining.Load() {
 		select {
 		case cl.ended <- struct{}{}:
@@ -200,9 +205,12 @@ func (r callRef) tell(from callPhase, err error) {
 		s.parker.Wake()
 		return
 	}
-	c := s.clear()
-	r.give(from)
+	c, cl := s.clear(), s.client
+	cl.telling.Add(1) // before the slot is free, as Done may make the next call
+	r.leave(from)
 	c.Done(c, err)
+	cl.telling.Add(-1)
+	cl.tellDrain()
 }
 
 // deliver hands the reply of an ended call over. Loop's thread of from.

@@ -118,6 +118,7 @@ type Client struct {
 	losing  sync.Mutex // one lose at a time
 
 	draining      atomic.Bool
+	telling       atomic.Int32  // Dones that have not returned
 	ended         chan struct{} // has a token when a call has ended while draining
 	refuse, close sync.Once
 }
@@ -182,7 +183,8 @@ func (cl *Client) Close() error {
 // stop lets no more calls begin.
 func (cl *Client) stop() { cl.refuse.Do(func() { close(cl.closed) }) }
 
-// CloseWithDrain is Close that first waits until the calls that are out have ended. Meanwhile
+// CloseWithDrain is Close that first waits until the calls that are out have ended, and Done
+// has returned. Meanwhile
 // none can be made: ErrClosed. When ctx ends before, the rest ends with ErrClosed, and ctx.Err is
 // returned. On a loop's thread it returns EDEADLK and does nothing.
 func (cl *Client) CloseWithDrain(ctx context.Context) error {
@@ -194,11 +196,11 @@ func (cl *Client) CloseWithDrain(ctx context.Context) error {
 	return err
 }
 
-// drain waits until no call is out; none can be begun any more.
+// drain waits until no call is out and no Done is running; none can be begun any more.
 func (cl *Client) drain(ctx context.Context) error {
 	cl.stop()
 	cl.draining.Store(true)
-	for cl.InFlight() > 0 {
+	for cl.InFlight() > 0 || cl.telling.Load() > 0 {
 		select {
 		case <-cl.ended:
 		case <-ctx.Done():
@@ -251,9 +253,14 @@ func (cl *Client) begin(ctx context.Context, s *callSlot, c *Call, msg *sgmsg.Me
 	case <-cl.closed:
 		err = fmt.Errorf("call: %w", ErrClosed)
 	default:
-		err = cl.opt.IDs.Request.Set(&c.Request, socket.memory(), cl.number(r))
+		if err = cl.whole(&c.Request); err == nil {
+			err = cl.opt.IDs.Request.Set(&c.Request, socket.memory(), cl.number(r))
+		}
 	}
-	if err == nil && c.Resend {
+	if err == nil && c.Resend { // to be kept for as long as the reply takes, so in no receive buffer
+		for _, l := range cl.mux.loops {
+			_ = l.Unpin(&c.Request) // without memory it stays where it is
+		}
 		err = c.Request.Clone(&s.kept, 0, c.Request.Len())
 	}
 	if err != nil {
@@ -273,6 +280,29 @@ func (cl *Client) begin(ctx context.Context, s *callSlot, c *Call, msg *sgmsg.Me
 	default:
 	}
 	return r, socket, nil
+}
+
+// whole returns an error if a request is not one message: the connection is the others' too.
+func (cl *Client) whole(m *sgmsg.Message) error {
+	o := &cl.mux.opt
+	n, err := strparser.MessageLen(o.Format, m)
+	switch {
+	case err != nil:
+		return fmt.Errorf("call: the request is no message: %w (%w)", syscall.EINVAL, err)
+	case n != m.Len():
+		return fmt.Errorf("call: the request has %d bytes, and %d by its header: %w", m.Len(), n, syscall.EINVAL)
+	case n > o.MaxMessage:
+		return fmt.Errorf("call: the request has %d bytes, more than MaxMessage: %w", n, syscall.EMSGSIZE)
+	}
+	return nil
+}
+
+// Frame makes c.Request of a copy of payload and the header that Options.Format writes;
+// what c.Request was before is released. Errors: those of [Psock.SendPayload].
+func (cl *Client) Frame(c *Call, payload []byte) error {
+	c.Request.Reset()
+	s := cl.sockets[cl.turn.Load()%uint32(len(cl.sockets))]
+	return cl.mux.frame(s.memory(), &c.Request, payload)
 }
 
 // watch has the context end the call.
@@ -354,7 +384,11 @@ func (cl *Client) orphan(r callRef, id uint64) bool {
 // lose is called when p has ended: no reply comes from it. p's loop's thread, unless that
 // has ended.
 func (cl *Client) lose(p *Psock, cause error) {
-	var lost []callRef
+	type lost struct {
+		callRef
+		err error
+	}
+	var told []lost // when nothing is locked any more
 	cl.losing.Lock()
 	for i := range cl.slots {
 		s := &cl.slots[i]
@@ -367,34 +401,36 @@ func (cl *Client) lose(p *Psock, cause error) {
 		case ph == callSent && r.swap(callSent, callMoving):
 			if !s.call.Resend {
 				s.state.Store(r.word(callEnded))
-				lost = append(lost, r)
-				continue
+				told = append(told, lost{r, &CallError{Psock: p.index, Cause: cause}})
+			} else if err := cl.again(r); err != nil {
+				if _, ok := r.end(); ok {
+					told = append(told, lost{r, err})
+				}
 			}
-			cl.again(r)
 		case ph == callResting && r.swap(callResting, callFree):
 			s.vacate()
 		}
 	}
 	cl.losing.Unlock()
-	for _, r := range lost {
-		r.tell(callEnded, &CallError{Psock: p.index, Cause: cause})
+	for _, l := range told {
+		l.tell(callEnded, l.err)
 	}
 }
 
-// again queues the request of a moving call once more.
-func (cl *Client) again(r callRef) {
+// again queues the request of a moving call once more. On error it is queued nowhere.
+func (cl *Client) again(r callRef) error {
 	s := r.slot
 	var m sgmsg.Message
 	err := s.kept.Clone(&m, 0, s.kept.Len())
 	socket := s.socket
 	s.state.Store(r.word(callQueued))
 	if err == nil {
-		if err = socket.resendCall(&m, r); err == nil {
-			return
-		}
+		err = socket.resendCall(&m, r)
 	}
-	m.Reset()
-	cl.cancel(r, err)
+	if err != nil {
+		m.Reset()
+	}
+	return err
 }
 
 // resting are the numbers of one loop's calls that were given up.

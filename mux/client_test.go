@@ -436,3 +436,51 @@ func TestPushedMessagesGoToSockets(t *testing.T) {
 		})
 	}
 }
+
+// A request that is not one message would put the connection, which others share, out of
+// step.
+func TestRequestsThatAreNoMessagesAreRefused(t *testing.T) {
+	m := newMux(t, mux.Options{Loops: 1, MaxMessage: 100}, nil)
+	cl, err := m.Client(mux.ClientOptions{IDs: tokenIDs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []struct {
+		request []byte
+		want    error
+	}{
+		{nil, syscall.EINVAL},
+		{[]byte{0, 0, 0}, syscall.EINVAL},
+		{append(frame(make([]byte, 20)), 0), syscall.EINVAL},
+		{frame(make([]byte, 20))[:20], syscall.EINVAL},
+		{frame(make([]byte, 200)), syscall.EMSGSIZE},
+	} {
+		var c mux.Call
+		if err := c.Request.AppendCopy(m.Loops()[0], bad.request, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := cl.Do(t.Context(), &c); !errors.Is(err, bad.want) || c.Request.Len() != len(bad.request) {
+			t.Errorf("%x: %v, the request has %d bytes", bad.request, err, c.Request.Len())
+		}
+		c.Request.Release()
+	}
+	if n := m.Stats().Unsent; n != 0 {
+		t.Errorf("%d messages were queued", n)
+	}
+	var c mux.Call
+	if err := cl.Frame(&c, []byte("a payload")); err != nil || string(c.Request.AppendTo(nil)) != string(frame([]byte("a payload"))) {
+		t.Errorf("framed %q, %v", c.Request.AppendTo(nil), err)
+	}
+	c.Request.Release()
+	if err := cl.Frame(&c, make([]byte, 200)); !errors.Is(err, syscall.EMSGSIZE) {
+		t.Errorf("a payload that is too long: %v", err)
+	}
+}
+
+func TestFlagsHaveNames(t *testing.T) {
+	for f, want := range map[mux.Flags]string{0: "", mux.More: "more", mux.EOR | mux.Trunc: "eor|trunc", mux.Peek | 1<<9: "peek|0x200"} {
+		if got := f.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

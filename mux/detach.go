@@ -39,7 +39,7 @@ func (p *Psock) UnattachTo(fn func(net.Conn, error)) { p.giveTo(fn, p.unattach) 
 // give waits for a connection to be given back.
 func (p *Psock) give(start func(func(net.Conn, error))) (net.Conn, error) {
 	if p.mux.onThread() {
-		return nil, ErrDeadlock
+		return nil, fmt.Errorf("detach: %w", ErrDeadlock)
 	}
 	type result struct {
 		c   net.Conn
@@ -100,7 +100,7 @@ func (p *Psock) unattach(fn func(net.Conn, error)) {
 		return
 	}
 	p.shard.stats.unattached++
-	p.tell(toldUnattached)
+	p.tell(toldUnattached | toldLeaving)
 	p.leaves(nil)
 	p.parser.Stop()
 	p.shard.handOver() // what is on its way may be parked

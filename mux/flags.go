@@ -1,5 +1,10 @@
 package mux
 
+import (
+	"fmt"
+	"strings"
+)
+
 // Flags are those of a message that is sent or received in parts: the kernel's MSG_
 // flags of the same names.
 type Flags uint16
@@ -20,3 +25,19 @@ const (
 	// it has no effect.
 	Trunc
 )
+
+var flagNames = [...]string{"more", "eor", "batch", "dontwait", "peek", "trunc"}
+
+// String returns the names of the flags that are set, with | between them.
+func (f Flags) String() string {
+	var names []string
+	for i, name := range flagNames {
+		if f&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	if f >>= len(flagNames); f != 0 {
+		names = append(names, fmt.Sprintf("%#x", uint16(f)<<len(flagNames)))
+	}
+	return strings.Join(names, "|")
+}

@@ -3,14 +3,18 @@
 package mux_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/kcm-go/kcm/mux"
 	"github.com/kcm-go/kcm/ring"
 	"github.com/kcm-go/kcm/sgmsg"
+	"github.com/kcm-go/kcm/strparser"
 )
 
 // forwarder serves connections whose messages leave on the socket it returns.
@@ -48,8 +52,7 @@ func TestForwardedMessagesLeaveTogether(t *testing.T) {
 // could be received any more.
 func TestForwardedMessagesLeaveReceiveBuffers(t *testing.T) {
 	each(t, func(t *testing.T, b ring.Backend) {
-		m, _, addr := forwarder(t, mux.Options{Loops: 1, MaxMessage: 4 << 10, Ring: ring.Options{Backend: b,
-			Buffers: 8, BufferSize: 1 << 10, RegionBytes: -1, Credit: 2 << 10}})
+		m, _, addr := forwarder(t, narrow(b))
 		in := dial(t, addr)
 		const n = 200
 		body := make([]byte, 900)
@@ -66,6 +69,89 @@ func TestForwardedMessagesLeaveReceiveBuffers(t *testing.T) {
 			expect(t, out, frame(body))
 		}
 	})
+}
+
+// narrow is a loop that has eight receive buffers.
+func narrow(b ring.Backend) mux.Options {
+	return mux.Options{Loops: 1, MaxMessage: 4 << 10, Ring: ring.Options{Backend: b,
+		Buffers: 8, BufferSize: 1 << 10, RegionBytes: -1, Credit: 2 << 10}}
+}
+
+// Nor do the parts of a message that is not ended.
+func TestForwardedPartsLeaveReceiveBuffers(t *testing.T) {
+	each(t, func(t *testing.T, b ring.Backend) {
+		m, addr := server(t, narrow(b), nil)
+		s := openWith(t, m, mux.SocketOptions{Type: mux.Seqpacket})
+		const n = 40
+		m.Handle(func(_ *mux.Psock, msg *sgmsg.Message) mux.Verdict {
+			if err := s.SendFlags(t.Context(), msg, mux.DontWait); err != nil {
+				t.Errorf("forward: %v", err)
+			}
+			return mux.Done
+		})
+		in := dial(t, addr)
+		part := frame(make([]byte, 900))
+		for range n {
+			if _, err := in.Write(part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, "all have come", func() bool { return m.Stats().RxMessages == n })
+		_, out := attach(t, m)
+		if err := s.SendFlags(t.Context(), new(sgmsg.Message), mux.EOR); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, out, bytes.Repeat(part, n))
+	})
+}
+
+// Nor do requests, and what is kept of them to be sent again.
+func TestForwardedRequestsLeaveReceiveBuffers(t *testing.T) {
+	for _, resend := range []bool{false, true} {
+		each(t, func(t *testing.T, b ring.Backend) {
+			m, addr := server(t, narrow(b), nil)
+			number := strparser.IDField{Offset: 4, Width: 4}
+			const n = 100
+			var ended atomic.Int32
+			var client atomic.Pointer[mux.Client]
+			forward := func(_ *mux.Psock, msg *sgmsg.Message) mux.Verdict {
+				c := &mux.Call{Resend: resend, Done: func(c *mux.Call, err error) { ended.Add(1) }}
+				msg.MoveTo(&c.Request)
+				if err := client.Load().Go(t.Context(), c); err != nil {
+					t.Errorf("forward: %v", err)
+				}
+				return mux.Done
+			}
+			cl, err := m.Client(mux.ClientOptions{
+				IDs: strparser.IDs{Request: number, Reply: number}, Sockets: 1,
+				Socket: mux.SocketOptions{SendBytes: 1 << 20}, Push: forward,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			client.Store(cl)
+			in := dial(t, addr)
+			for range n {
+				if _, err := in.Write(frame(make([]byte, 900))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			until(t, "all have come", func() bool { return cl.InFlight() == n })
+			_, out := attach(t, m)
+			got := make([]byte, n*904)
+			if _, err := io.ReadFull(out, got); err != nil {
+				t.Fatal(err)
+			}
+			for range n { // while the calls are out
+				if _, err := in.Write(frame(make([]byte, 900))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			until(t, "as many again", func() bool { return cl.InFlight() == 2*n })
+			cl.Close()
+			until(t, "all have ended", func() bool { return ended.Load() == 2*n })
+		})
+	}
 }
 
 // A message that no connection's out queue could hold is refused at once, and what was open of it

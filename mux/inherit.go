@@ -168,7 +168,7 @@ func adoptListener(fd int, name string) (net.Listener, error) {
 func HandOver(cmd *exec.Cmd, lns ...net.Listener) error {
 	switch {
 	case len(cmd.ExtraFiles) > 0 || cmd.Process != nil:
-		return fmt.Errorf("hand over: the command has files already, or was started: %w", syscall.EINVAL)
+		return fmt.Errorf("hand over: the command has %d files already, started: %v: %w", len(cmd.ExtraFiles), cmd.Process != nil, syscall.EINVAL)
 	case len(lns) == 0 || len(lns) > maxInherited:
 		return fmt.Errorf("hand over: %d listeners: %w", len(lns), syscall.EINVAL)
 	}

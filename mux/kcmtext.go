@@ -13,11 +13,11 @@ import (
 //	Psck-N         the socket has reserved connection N
 //	TxWait         it waits for a connection
 //	WMore          it collects a batch
-//	RxWait         a socket waits for its turn; a connection has bytes that make no message,
-//	               RxWait=N: N are missing
+//	RxWait         a socket waits for its turn; a connection has bytes that were not looked
+//	               at, RxWait=N: the message they belong to lacks N
 //	RxOff          the socket is receive-disabled (not of the kernel)
 //	Done           the connection is ending
-//	TxStop, RxStop nothing more is sent by sockets, or received
+//	TxStop, RxStop nothing more is sent by sockets, or never was (Serve), or received
 //	Rsvd-N         socket N has reserved it
 //	RxPause        it is made to wait
 //	RdyRx          it is parked, with a message for a reader

@@ -133,7 +133,8 @@ func New(o Options) (*Mux, error) {
 }
 
 // Handle sets the handler of every message that arrives from now on. Without one
-// every message is passed to the sockets; while there are none connections wait.
+// every message is passed to the sockets; while there are none connections wait. Not for a
+// Mux with a Client, which is the handler: replies would not find their calls.
 func (m *Mux) Handle(h Handler) {
 	if h == nil {
 		m.handler.Store(nil)
@@ -171,6 +172,7 @@ func (sh *shard) add(p *Psock) {
 	sh.psocks = append(sh.psocks, p)
 	sh.load.Add(1)
 	sh.stats.opened++
+	sh.hook() // what is sent on may keep receive buffers, whoever sends it
 }
 
 func (sh *shard) remove(p *Psock) {

@@ -92,13 +92,14 @@ type Options struct {
 	// when part of the message has been taken, the connection ends, with ESTRPIPE or
 	// ENODATA.
 	OnDecline func(net.Conn)
-	// OnLost gets each message that Send took and that was not, or not wholly,
+	// OnLost gets each message that Psock.Send, and replies, took and that was not, or not wholly,
 	// accepted by the kernel before the connection ended (it costs 8 bytes for each
 	// message in an out queue): msg holds the bytes
 	// that were not accepted, and is lent for the call. It runs on the
 	// connection's loop, for messages refused by a closed connection on the
 	// sender's goroutine. Messages accepted by the kernel may be lost as well if
-	// the connection dies; nobody can tell.
+	// the connection dies; nobody can tell. Messages of sockets are none of these: their
+	// sockets keep them.
 	OnLost func(to *Psock, msg *sgmsg.Message, err error)
 
 	// Policy says which socket gets a message that is passed to the workers.

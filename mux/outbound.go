@@ -247,10 +247,10 @@ func (o *outbound) dropOpen() {
 	}
 }
 
-// end queues the open message, if there is one, and reports whether there is.
-func (o *outbound) end() bool {
+// end queues the open message, if there is one.
+func (o *outbound) end() {
 	if o.open.Len() == 0 {
-		return false
+		return
 	}
 	p := o.parcels
 	if p != nil {
@@ -262,7 +262,6 @@ func (o *outbound) end() bool {
 	o.open.Reset()
 	o.queue.push(p)
 	o.stats.messages++
-	return true
 }
 
 // finish ends a parcel: it has been sent, or is discarded.

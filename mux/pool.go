@@ -221,6 +221,9 @@ func (c *Pool) Health() []ConnHealth {
 		case ConnWaiting:
 			h.RetryIn = max(0, h.RetryIn-h.For)
 		}
+		if h.State != ConnWaiting {
+			h.RetryIn = 0
+		}
 		hs = append(hs, h)
 	}
 	return hs

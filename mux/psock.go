@@ -241,7 +241,7 @@ func readDone(ps *strparser.Parser, err error) error {
 		p.leave(p.broken, p.broken == nil) // if the peer has finished in an orderly way: answer, then go
 	case errors.Is(err, syscall.ENOMEM) && !ps.Stopped():
 		// Private memory is used up. The parser would ask again in the next turn.
-		p.shard.loop.StartTimer(&p.retry, memoryRetry, p)
+		p.shard.loop.StartTimer(&p.retry, memoryRetry, (*upper)(p))
 		return nil
 	}
 	return err
@@ -251,7 +251,7 @@ func readDone(ps *strparser.Parser, err error) error {
 const memoryRetry = time.Millisecond
 
 // Expire implements ring.Expirer for the retry.
-func (p *Psock) Expire(*ring.Timer) { p.parser.CheckRcv() }
+func (u *upper) Expire(*ring.Timer) { u.parser.CheckRcv() }
 
 // hold stops receiving; unhold takes one hold back. Loop's thread.
 func (p *Psock) hold() {
@@ -420,7 +420,7 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	st.Closed++
 	st.Parser.Save(p.parser.Stats())
 	p.parser.Done()
-	if p.cause == nil && p.stream.Ticketed() > 0 { // the peer has a part of a message
+	if p.cause == nil && p.stream.Ticketed() > 0 && p.sending.accepted.Load() > 0 { // the peer may have a part of a message
 		p.cause = errCut
 		p.err.Store(&errCut)
 	}
@@ -440,6 +440,9 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 		p.mux.opt.OnLost(p, part, err)
 	})
 	sh.remove(p)
+	if len(sh.psocks) == 0 {
+		sh.sendTurnEnds() // a loop that ends has no end of the turn
+	}
 	if cl := p.mux.client.Load(); cl != nil {
 		cl.lose(p, p.ending())
 	}

@@ -27,7 +27,7 @@ func (c *received) add(messages, bytes int) {
 	c.bytes += uint64(bytes)
 }
 
-// RecvMsg copies the next message to p, or of a Seqpacket socket as much of it as there is
+// RecvMsg copies the next message, header included, to p, or of a Seqpacket socket as much of it as there is
 // room for, as the kernel's recvmsg does; it waits for a message until ctx ends. n is the
 // number of bytes copied. got has EOR with the last bytes of a message, and Trunc, on a Dgram
 // socket, if the rest did not fit and is lost. What a Seqpacket socket has left of the message

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/kcm-go/kcm/ring"
 	"github.com/kcm-go/kcm/sgmsg"
 )
 
@@ -261,7 +260,7 @@ func (m *Mux) producer() *Psock {
 }
 
 // frame appends header and payload to msg in one buffer of al.
-func (m *Mux) frame(l *ring.Loop, msg *sgmsg.Message, payload []byte) error {
+func (m *Mux) frame(l sgmsg.Allocator, msg *sgmsg.Message, payload []byte) error {
 	head := m.opt.Format.HeaderLen()
 	b, err := msg.Reserve(l, head, len(payload))
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 //
 // Messages of one socket begin to leave in their order. There is no order between sockets.
 
-// Send queues msg as one message, behind what an earlier More left open, and returns; its
+// Send queues msg, header included, as it is to go over the wire, as one message, behind what an earlier More left open, and returns; its
 // content moves. It waits while SocketOptions.SendBytes or more are unsent, until ctx ends.
 // Once a message is queued nothing but the end of the socket keeps it from being
 // sent, and no error of a connection is reported here: see Options.OnClose. An empty
@@ -62,7 +62,7 @@ func (s *Socket) ends(f Flags) bool {
 	return f&More == 0
 }
 
-// SendMsg is SendFlags for bytes, which are copied: the kernel's sendmsg. It returns how
+// SendMsg is SendFlags for bytes, header included, which are copied: the kernel's sendmsg. It returns how
 // many were taken. When private memory is used up midway (ENOMEM) Dgram drops the message, what
 // was open of it too; Seqpacket keeps what was copied, of which n tells, and reports the
 // error only if that is nothing.
@@ -189,6 +189,7 @@ func (s *Socket) sendPart(ctx context.Context, msg *sgmsg.Message, f Flags, end 
 		return 0, err
 	}
 	if n > 0 {
+		tx.made.Add(1)
 		o.append(msg)
 		o.stats.bytes += uint64(n)
 	} else {
@@ -197,9 +198,7 @@ func (s *Socket) sendPart(ctx context.Context, msg *sgmsg.Message, f Flags, end 
 	if !end {
 		return n, nil
 	}
-	if o.end() {
-		tx.made.Add(1)
-	}
+	o.end()
 	switch {
 	case f&Batch != 0:
 		o.more = true

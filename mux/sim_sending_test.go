@@ -301,6 +301,31 @@ func TestFinishedPeerGetsNoMore(t *testing.T) {
 	if err := w.psock[0].Err(); err != nil {
 		t.Errorf("its error is %v", err)
 	}
+	if st := w.m.Stats(); st.TxAborts != 0 || st.TxRetries != 0 {
+		t.Errorf("%d connections aborted, %d messages begun again", st.TxAborts, st.TxRetries)
+	}
+}
+
+// A connection that we end before anything of a message has left on it has ended in an orderly
+// way: the message leaves on another one, and nobody was sent a part of it.
+func TestEndBeforeAMessage(t *testing.T) {
+	var ends []error
+	w := newTable(t, Options{OnClose: func(_ *Psock, err error) { ends = append(ends, err) }}, 1, SocketOptions{})
+	if _, err := w.socks[0].SendMsg(t.Context(), framedText("waits"), EOR); err != nil { // in the box, for the loop's next turn
+		t.Fatal(err)
+	}
+	w.is("[0 unsent 1 Psck-0] (0 tx 0 Rsvd-0)")
+	w.psock[0].Close()
+	w.turn()
+	w.hears(0)
+	w.attach(1000)
+	w.hears(1, "waits")
+	if st := w.m.Stats(); st.TxAborts != 0 || st.TxMessages != 1 {
+		t.Errorf("%d connections aborted, %d messages sent", st.TxAborts, st.TxMessages)
+	}
+	if !slices.Equal(ends, []error{nil}) || w.psock[0].Err() != nil {
+		t.Errorf("it ended with %v, and has %v", ends, w.psock[0].Err())
+	}
 }
 
 // Proves E22, E23: taking a connection away inside a message makes it begin again; closing
@@ -375,5 +400,5 @@ func TestSocketsDoNotSendToGuests(t *testing.T) {
 	if n, _ := peer.Read(make([]byte, 1)); n > 0 {
 		t.Error("a guest was sent a socket's message")
 	}
-	w.is("[0 unsent 1 TxWait] (0 tx 0)")
+	w.is("[0 unsent 1 TxWait] (0 tx 0 TxStop)")
 }

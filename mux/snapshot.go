@@ -64,7 +64,8 @@ type PsockStats struct {
 	TxStop               bool   // sockets send nothing more on it
 }
 
-// Snapshot takes one. Like Stats it asks the loops, and blocks for a turn of each.
+// Snapshot takes one. Like Stats it asks the loops, and blocks for a turn of each; on a loop's
+// thread it has that loop's connections alone.
 func (m *Mux) Snapshot() Snapshot {
 	s := Snapshot{Stats: m.Stats()}
 	rows := map[*Psock]*psockRow{}
@@ -89,9 +90,14 @@ func (m *Mux) Snapshot() Snapshot {
 	return s
 }
 
-// ask runs fn on the shard's loop, or here once that has ended.
+// ask runs fn on the shard's loop, or here once that has ended. On another loop's thread it
+// does nothing: two that waited for each other would for ever.
 func (sh *shard) ask(fn func()) {
-	if sh.loop.OnThread() || sh.loop.Do(fn) != nil {
+	switch {
+	case sh.loop.OnThread():
+		fn()
+	case sh.mux.onThread():
+	case sh.loop.Do(fn) != nil:
 		fn()
 	}
 }
@@ -109,7 +115,7 @@ func (p *Psock) row() *psockRow {
 		Parser: p.parser.Stats(), Need: p.parser.Need(), RecvQueue: p.stream.Readable(),
 		RxStop: p.parser.Stopped(), RxPause: p.parser.Paused(),
 		TxBytes: p.stream.Written(), SendQueue: p.stream.Queued() + p.stream.Pushed(),
-		Socket: -1, TxStop: p.leaving,
+		Socket: -1, TxStop: p.leaving || !p.shared,
 	}}
 }
 

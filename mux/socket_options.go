@@ -57,9 +57,9 @@ func (o *SocketOptions) fill(m *Options) error {
 	bad := func(name string, value, most int) error {
 		return fmt.Errorf("socket: option %s is %d, want 0 to %d: %w", name, value, most, syscall.EINVAL)
 	}
-	most := 0
-	if m.Policy == FIFO {
-		most = 1<<31 - 1
+	const most = 1<<31 - 1
+	if m.Policy != FIFO && (o.RecvBytes != 0 || o.LowWater != 0) {
+		return fmt.Errorf("socket: options RecvBytes and LowWater are %d and %d: they are for the policy FIFO: %w", o.RecvBytes, o.LowWater, syscall.EINVAL)
 	}
 	switch {
 	case o.Type > Seqpacket:

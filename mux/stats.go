@@ -76,8 +76,8 @@ func (s *shardStats) public() Stats {
 }
 
 // Stats returns the counters, loop by loop: each loop's are consistent in
-// themselves. It asks the loops and so blocks for a turn of each, except for one
-// whose thread it is called on.
+// themselves. It asks the loops and so blocks for a turn of each. On a loop's thread, in a
+// handler for example, it does not wait: what it says of connections is that loop's alone.
 func (m *Mux) Stats() Stats {
 	var sum Stats
 	for _, sh := range m.shards {

@@ -93,3 +93,21 @@ func TestTotalsNeverGoDown(t *testing.T) {
 		}
 	})
 }
+
+// Handlers on two loops ask for figures at the same time: neither waits for the other.
+func TestStatsOnTwoLoopsAtOnce(t *testing.T) {
+	m := newMux(t, mux.Options{Loops: 2}, nil)
+	var both sync.WaitGroup
+	both.Add(2)
+	done := make(chan int, 2)
+	for _, l := range m.Loops() {
+		l.Post(func() {
+			both.Done()
+			both.Wait()
+			m.Stats()
+			done <- len(m.Snapshot().Psocks)
+		})
+	}
+	within(t, "the first", done)
+	within(t, "the second", done)
+}

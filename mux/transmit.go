@@ -25,10 +25,11 @@ import (
 // them. If the connection ends before, those that were not accepted as a whole begin again
 // on another one.
 //
-// The lock is never held across a system call or a callback, nor with steer's, and no loop
-// waits for it. Loops and pushers leave their news, what happened to a connection, in a
-// list of its own and then try the lock; whoever has it takes the news in before letting
-// go, and looks again afterwards. Trains are pushed by whoever unlocks.
+// The lock is never held across a system call or a callback, nor with steer's. No loop waits
+// for it to tell what happened to a connection, only to send what its own handlers, or calls
+// of a connection that ended, send. Loops and pushers leave such news in a list of its own and
+// then try the lock; whoever has it takes the news in before letting go, and looks again
+// afterwards. Trains are pushed by whoever unlocks.
 //
 // Invariants under the lock, when it is free and there are no news:
 //
@@ -41,10 +42,10 @@ type transmit struct {
 	mux  *Mux
 	most int // bytes of one message
 	news atomic.Pointer[sending]
-	made atomic.Uint64 // messages queued
+	made atomic.Uint64 // messages, and parts, that sockets were given
 
 	mu       sync.Mutex
-	sockets  []*Socket // open, by index
+	sockets  []*Socket // open
 	free     sendingList
 	waiters  senderSockets
 	able     int // connections free or reserved, and not stopped
@@ -209,7 +210,7 @@ func (k *sending) push() {
 	case err != nil: // it is ending: ErrClosed, ENOBUFS
 		k.wire.Reset()
 		k.accepted.Store(0)
-		k.psock.mux.tx.post(k, toldSettled|toldFailed)
+		k.psock.mux.tx.post(k, toldSettled|toldLeaving) // of a failure we are told otherwise
 	case whole:
 		k.accepted.Store(n)
 		k.psock.mux.tx.post(k, toldSettled)
@@ -314,10 +315,13 @@ func (sh *shard) sendTurnEnds() {
 	}
 }
 
-// unpin copies the messages that wait out of the loop's receive buffers, which are short.
-// Without memory for it they stay where they are.
+// unpin copies what waits to be sent, or to be continued, out of the loop's receive buffers,
+// which are short. Without memory for it they stay where they are.
 func (tx *transmit) unpin(sh *shard) {
 	for _, s := range tx.sockets {
+		if sh.loop.Unpin(&s.out.open) != nil {
+			return
+		}
 		for _, l := range [...]*parcelList{&s.out.queue, &s.out.train} {
 			for p := l.head; p != nil; p = p.next {
 				if sh.loop.Unpin(&p.msg) != nil {
@@ -382,11 +386,13 @@ func (tx *transmit) settle(k *sending, accepted int) {
 		tx.stats.bytes += uint64(n)
 	}
 	if o.train.head != nil { // the connection has ended
-		tx.stop(k, true)
+		begun := accepted > 0
+		tx.stop(k, begun)
 		o.recall()
-		if o.gone {
+		switch {
+		case o.gone:
 			tx.stats.discarded += o.discard()
-		} else {
+		case begun:
 			o.stats.retries++
 			tx.stats.retries++
 		}

@@ -58,7 +58,7 @@ type box struct {
 	door   atomic.Uint32
 	posted atomic.Bool   // task is in the loop's inbox
 	bytes  atomic.Int64  // length of left and queue
-	behind atomic.Int64  // length of the out queue of a shared stream, as the loop last said
+	behind atomic.Int64  // what a shared stream owes, as the loop last said
 	direct atomic.Uint64 // bytes accepted by the kernel in direct writes
 
 	mu     sync.Mutex
@@ -125,7 +125,7 @@ func (s *Stream) push(m *sgmsg.Message, t *Ticket) (whole bool, err error) {
 	case t != nil && b.ticket.t.Load() != nil:
 		b.mu.Unlock()
 		return false, errTicketOut
-	case int(b.bytes.Load()+b.behind.Load())+n > s.loop.opt.SendHard:
+	case t == nil && int(b.owed())+n > s.loop.opt.SendHard, n > s.loop.opt.SendHard:
 		b.closed, b.fate = true, errTooMuchQueued
 		b.mu.Unlock()
 		s.summon(b)
@@ -175,12 +175,19 @@ func (s *Stream) Pushing() bool {
 // the out queue. Safe for concurrent use.
 func (s *Stream) Crowded() bool {
 	b := s.box.Load()
-	return b != nil && b.bytes.Load()+b.behind.Load()-b.ticket.out.Load() > int64(s.loop.opt.SendSoft)
+	return b != nil && b.owed() > int64(s.loop.opt.SendSoft)
 }
 
-// tellBehind makes the length of the out queue known to the others.
+// owed is the length of the box's queue and the out queue, without a message with a ticket, as
+// the loop last said. Without the mutex it may be out of date for an instant.
+func (b *box) owed() int64 { return b.waiting() + b.behind.Load() }
+
+// waiting is owed's part of the box.
+func (b *box) waiting() int64 { return b.bytes.Load() - b.ticket.boxed.Load() }
+
+// tellBehind makes what is owed known to the others.
 func (s *Stream) tellBehind() {
-	n := int64(s.out.Len())
+	n := int64(s.owed())
 	if s.failed != nil { // nobody waits for it
 		n = 0
 	}
@@ -266,7 +273,7 @@ func (s *Stream) called() {
 		switch {
 		case s.fate != nil:
 			s.fail(s.fate)
-		case s.state < draining && s.out.Len() > s.loop.opt.SendHard:
+		case s.state < draining && s.owed() > s.loop.opt.SendHard:
 			s.fail(errTooMuchQueued)
 		}
 	}
@@ -331,6 +338,7 @@ func (s *Stream) gather() bool {
 			b.queue.Reset()
 		}
 		s.tellBehind()
+		b.ticket.boxed.Store(0)
 		b.bytes.Store(0)
 	}
 	if s.away { // before the box is seen to be empty

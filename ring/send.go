@@ -30,7 +30,11 @@ func (s *Stream) Send(m *sgmsg.Message) error {
 // sendMore is Send on a stream about which there is more to know than its out queue.
 func (s *Stream) sendMore(m *sgmsg.Message) error {
 	n := s.out.Len() + m.Len()
-	if n+s.Pushed() > s.loop.opt.SendHard {
+	owed := s.owed() + m.Len()
+	if b := s.box.Load(); b != nil {
+		owed += int(b.waiting())
+	}
+	if owed > s.loop.opt.SendHard {
 		s.fail(errTooMuchQueued)
 		return errTooMuchQueued
 	}

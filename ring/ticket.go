@@ -23,7 +23,8 @@ type Ticket struct {
 // PushTicket is Push that tells what becomes of m. whole: the kernel has accepted all of it
 // already, and Settled is not called. A stream takes one message with a ticket at a time:
 // EBUSY. Who waits for the last to be settled needs no other limit, so these messages do not
-// count for Overdrawn and Crowded. On any error m is still the caller's and Settled is not called. Settled may run on
+// count for Overdrawn and Crowded, nor for Options.SendHard, which none may exceed by itself.
+// On any error m is still the caller's and Settled is not called. Settled may run on
 // the loop's thread before PushTicket has returned. Safe for concurrent use.
 func (s *Stream) PushTicket(m *sgmsg.Message, t *Ticket) (whole bool, err error) {
 	return s.push(m, t)
@@ -44,11 +45,11 @@ var errTicketOut error = fmt.Errorf("push: the last message with a ticket is sti
 // message is in the box it belongs to the box's mutex, afterwards to the loop; t is nil when
 // there is none, and everybody may look at that.
 type ticketed struct {
-	t    atomic.Pointer[Ticket]
-	out  atomic.Int64 // size while there is a ticket, else 0
-	size int
-	at   ticketPlace
-	end  uint64 // of the message: in the box's queue, later in the stream as written counts
+	t     atomic.Pointer[Ticket]
+	boxed atomic.Int64 // how much of box.bytes is the message's
+	size  int
+	at    ticketPlace
+	end   uint64 // of the message: in the box's queue, later in the stream as written counts
 }
 
 type ticketPlace uint8
@@ -63,15 +64,14 @@ const (
 // take makes t the ticket that is out, of a message that ends at end of where it is.
 func (k *ticketed) take(t *Ticket, at ticketPlace, size, end int) {
 	k.size, k.at, k.end = size, at, uint64(end)
-	k.out.Store(int64(size))
+	if at == inQueue {
+		k.boxed.Store(int64(size))
+	}
 	k.t.Store(t)
 }
 
 // done notes that there is none any more.
-func (k *ticketed) done() {
-	k.out.Store(0)
-	k.t.Store(nil)
-}
+func (k *ticketed) done() { k.t.Store(nil) }
 
 // leave notes that its guest leaves n bytes of the message to the loop.
 func (k *ticketed) leave(n int) {
@@ -80,6 +80,7 @@ func (k *ticketed) leave(n int) {
 		return
 	}
 	k.at, k.end = inLeft, uint64(n)
+	k.boxed.Store(int64(n))
 }
 
 // gatherLeft: what a guest left is now the front of the out queue, up to end in the stream.

@@ -162,6 +162,52 @@ func TestDetachNowLeavesTheQueue(t *testing.T) {
 	}
 }
 
+// A message with a ticket does not count for Crowded, nor does what of it has left already
+// make room for others: what counts is what others have queued.
+func TestTicketCountsForNobody(t *testing.T) {
+	o := small()
+	b := newBed(t, o)
+	r, peer := b.pair()
+	o = b.l.Options()
+	peer.SetReadBuffer(1000)
+	k := newTold()
+	pushTicket(t, r.s, k, random(1, o.SendSoft))
+	b.quiet()
+	if r.s.Written() == 0 || r.s.Crowded() || r.s.Overdrawn() {
+		t.Fatalf("%d bytes are written, crowded %v, overdrawn %v", r.s.Written(), r.s.Crowded(), r.s.Overdrawn())
+	}
+	push(t, r.s, random(2, o.SendSoft+1))
+	if !r.s.Crowded() {
+		t.Error("not crowded by what others left in the box")
+	}
+	b.quiet()
+	if !r.s.Crowded() || !r.s.Overdrawn() {
+		t.Errorf("in the out queue: crowded %v, overdrawn %v", r.s.Crowded(), r.s.Overdrawn())
+	}
+}
+
+// Nor does it take room of what others may queue before the stream ends.
+func TestTicketTakesNoRoomFromTheHardLimit(t *testing.T) {
+	b := newBed(t, small())
+	r, peer := b.pair()
+	o := b.l.Options()
+	peer.SetReadBuffer(1000)
+	k := newTold()
+	push(t, r.s, random(1, o.SendHard)) // the most there may be
+	b.quiet()
+	pushTicket(t, r.s, k, random(2, o.SendHard))
+	b.quiet()
+	if r.closes > 0 || r.s.Failed() != nil {
+		t.Fatalf("a message with a ticket ended the stream: %v", r.s.Failed())
+	}
+	m := message(t, r.s.loop, random(3, o.SendHard))
+	if err := r.s.Push(m); !errors.Is(err, syscall.ENOBUFS) {
+		t.Errorf("twice the limit: %v, want ENOBUFS", err)
+	}
+	m.Release()
+	b.quiet()
+}
+
 func TestPushTicketAllocatesNothing(t *testing.T) {
 	if invariants.Race || invariants.Enabled {
 		t.Skip("the checks of this build allocate")

@@ -1,6 +1,7 @@
-// Package judge draws conclusions from runs of a load generator: [Search] finds the
-// highest rate that meets a target of latency. The unit is one run: its thousands of
-// messages share a machine, a moment and a queue and say little about the next run.
+// Package judge draws conclusions from runs of a load generator: the highest rate that
+// meets a target of latency ([Search]), where a curve bends ([Knee]), and whether two
+// configurations differ ([Compare]). The unit of all of them is one run: its thousands
+// of messages share a machine, a moment and a queue and say little about the next run.
 //
 //	           rate                    outcomes
 //	Search ───────────> Trial: one run ───────────> Result: rate, interval
@@ -11,9 +12,9 @@
 //	res, err := judge.Search(ctx, judge.Options{Start: 1000}, func(ctx context.Context, rate float64, n int) (judge.Outcome, error) {
 //		p99 := measure(ctx, rate)
 //		if p99 > 500*time.Microsecond {
-//			return judge.Outcome{Verdict: judge.Missed, Why: fmt.Sprintf("p99 %v", p99)}, nil
+//			return judge.Outcome{Finding: judge.Missed, Why: fmt.Sprintf("p99 %v", p99)}, nil
 //		}
-//		return judge.Outcome{Verdict: judge.Held}, nil
+//		return judge.Outcome{Finding: judge.Held}, nil
 //	})
 //
 // Nothing here assumes a shape of the distribution of the figures, only that runs are

@@ -3,19 +3,18 @@ package judge
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 )
 
-// Verdict is what became of one trial. All but Held fail it.
-type Verdict uint8
+// Finding is what became of one trial. All but Held fail it.
+type Finding uint8
 
 const (
 	// Held: the rate was offered, everything was answered, within the target.
-	Held Verdict = iota
+	Held Finding = iota
 	// Missed: the server was slower than the target.
 	Missed
 	// Lost: a message was lost, changed or duplicated. That fails the rate, whatever
@@ -26,31 +25,31 @@ const (
 	Behind
 )
 
-var verdicts = [...]string{"held", "missed", "lost", "behind"}
+var findings = [...]string{"held", "missed", "lost", "behind"}
 
-func (v Verdict) String() string {
-	if int(v) >= len(verdicts) {
-		return fmt.Sprintf("verdict %d", uint8(v))
+func (f Finding) String() string {
+	if int(f) >= len(findings) {
+		return fmt.Sprintf("finding %d", uint8(f))
 	}
-	return verdicts[v]
+	return findings[f]
 }
 
 // MarshalText writes the name.
-func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+func (f Finding) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 // UnmarshalText reads the name.
-func (v *Verdict) UnmarshalText(b []byte) error {
-	i := slices.Index(verdicts[:], string(b))
+func (f *Finding) UnmarshalText(b []byte) error {
+	i := slices.Index(findings[:], string(b))
 	if i < 0 {
-		return fmt.Errorf("verdict %q: want held, missed, lost or behind", b)
+		return fmt.Errorf("finding %q: want held, missed, lost or behind", b)
 	}
-	*v = Verdict(i)
+	*f = Finding(i)
 	return nil
 }
 
 // Outcome is the result of one trial.
 type Outcome struct {
-	Verdict Verdict `json:"verdict"`
+	Finding Finding `json:"finding"`
 	Why     string  `json:"why,omitempty"` // it did not hold
 	// Figures are whatever else is to be kept of it.
 	Figures any `json:"figures,omitempty"`
@@ -72,7 +71,8 @@ type Options struct {
 	Repeats int
 }
 
-func (o *Options) check() error {
+// filled returns o with what zeros stand for.
+func (o Options) filled() Options {
 	if o.Min == 0 {
 		o.Min = o.Start
 	}
@@ -85,9 +85,15 @@ func (o *Options) check() error {
 	if o.Repeats == 0 {
 		o.Repeats = 5
 	}
+	return o
+}
+
+// Check says what is wrong with the options, nil if nothing is.
+func (o Options) Check() error {
+	o = o.filled()
 	switch {
 	case !(o.Min > 0 && o.Min <= o.Start && o.Start <= o.Max && o.Max <= 1e9):
-		return fmt.Errorf("search from %g within %g to %g: want positive rates in order, up to 1e9", o.Start, o.Min, o.Max)
+		return fmt.Errorf("search from %.6g within %.6g to %.6g: want positive rates in order, up to 1e9", o.Start, o.Min, o.Max)
 	case !(o.Resolution >= 1e-4 && o.Resolution <= 1):
 		return fmt.Errorf("resolution %g: want 0.0001 to 1", o.Resolution)
 	case o.Repeats < 1 || o.Repeats%2 == 0 || o.Repeats > 99:
@@ -109,7 +115,7 @@ type Result struct {
 	Confidence float64 `json:"confidence"`
 	// Limit is what failed the next rate above Rate; Held if Rate is the highest
 	// allowed. Why is the reason of one of its trials.
-	Limit Verdict `json:"limit"`
+	Limit Finding `json:"limit"`
 	Why   string  `json:"why,omitempty"`
 	// Rates are those tried, in their order; Trials all trials, as they came.
 	Rates  []Tried      `json:"rates"`
@@ -122,7 +128,7 @@ type Tried struct {
 	Held   int     `json:"held"`
 	Trials int     `json:"trials"`
 	lost   bool
-	failed Verdict // of the last trial that did
+	failed Finding // of the last trial that did
 	why    string
 }
 
@@ -142,14 +148,6 @@ func (t *Tried) passes(n int) (pass, certain bool) {
 type TrialOfOne struct {
 	Rate float64 `json:"rate"`
 	Outcome
-}
-
-// MarshalJSON writes no nulls for what was not tried.
-func (r *Result) MarshalJSON() ([]byte, error) {
-	type plain Result
-	p := plain(*r)
-	p.Rates, p.Trials = append([]Tried{}, r.Rates...), append([]TrialOfOne{}, r.Trials...)
-	return json.Marshal(p)
 }
 
 // ErrUnreachable is that not even the lowest rate passed.
@@ -174,11 +172,13 @@ var ErrUnreachable = errors.New("no rate meets the target")
 // The error is that of a trial or of ctx, and the Result, never nil but for wrong
 // options, is what is known until then; or it wraps ErrUnreachable.
 func Search(ctx context.Context, o Options, trial Trial) (*Result, error) {
-	if err := o.check(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
+	o = o.filled()
 	s := &search{Options: o, ctx: ctx, trial: trial, tried: map[int]*Tried{}, res: &Result{
 		Confidence: 1 - 2*math.Pow(0.5, float64(o.Repeats)),
+		Rates:      []Tried{}, Trials: []TrialOfOne{},
 	}}
 	s.least = s.index(o.Min)
 	s.most = s.index(o.Max)
@@ -233,14 +233,14 @@ func (s *search) once(t *Tried) error {
 	}
 	s.res.Trials = append(s.res.Trials, TrialOfOne{t.Rate, o})
 	t.Trials++
-	if o.Verdict == Held {
+	if o.Finding == Held {
 		t.Held++
 		return nil
 	}
 	if !t.lost {
-		t.failed, t.why = o.Verdict, o.Why
+		t.failed, t.why = o.Finding, o.Why
 	}
-	t.lost = t.lost || o.Verdict == Lost
+	t.lost = t.lost || o.Finding == Lost
 	return nil
 }
 
@@ -340,25 +340,34 @@ func (s *search) bracket() (low, high int, err error) {
 
 // interval looks for Low and High.
 func (s *search) interval(low, high int) error {
-	for i, step := low, 1; i >= s.least; i, step = i-step, 2*step {
-		all, err := s.agree(i, true)
-		if err != nil {
-			return err
-		}
-		if all {
-			s.res.Low = s.rate(i)
-			break
-		}
+	i, found, err := s.unanimous(low, -1, true)
+	if found {
+		s.res.Low = s.rate(i)
 	}
-	for i, step := high, 1; i <= s.most; i, step = i+step, 2*step {
-		none, err := s.agree(i, false)
-		if err != nil {
-			return err
-		}
-		if none {
-			s.res.High = s.rate(i)
-			break
-		}
+	if err != nil {
+		return err
 	}
-	return nil
+	i, found, err = s.unanimous(high, 1, false)
+	if found {
+		s.res.High = s.rate(i)
+	}
+	return err
+}
+
+// unanimous goes from a rate down or up, in steps that double, to the first of which all
+// trials hold, or fail.
+func (s *search) unanimous(from, direction int, held bool) (i int, found bool, err error) {
+	end := s.least
+	if direction > 0 {
+		end = s.most
+	}
+	step := direction
+	for i = from; s.least <= i && i <= s.most; step *= 2 {
+		found, err = s.agree(i, held)
+		if found || err != nil || i == end {
+			return i, found, err
+		}
+		i = min(max(i+step, s.least), s.most)
+	}
+	return i, false, nil
 }

@@ -13,7 +13,16 @@ import (
 	"time"
 
 	"github.com/kcm-go/kcm/bench"
+	"github.com/kcm-go/kcm/internal/invariants"
 )
+
+// rounds is how often tests repeat, less where that takes long.
+func rounds(n int) int {
+	if invariants.Race || testing.Short() {
+		return max(1, n/10)
+	}
+	return n
+}
 
 // queue is M/G/workers, in nanoseconds.
 type queue struct {
@@ -55,7 +64,7 @@ func (q *queue) p99(rate float64, rng *rand.Rand) float64 {
 func (q *queue) trial(target float64, seed uint64) Trial {
 	return func(_ context.Context, rate float64, n int) (Outcome, error) {
 		if p99 := q.p99(rate, rand.New(rand.NewPCG(seed, uint64(n)))); p99 > target {
-			return Outcome{Verdict: Missed, Why: fmt.Sprintf("p99 %.1f us", p99/1e3)}, nil
+			return Outcome{Finding: Missed, Why: fmt.Sprintf("p99 %.1f us", p99/1e3)}, nil
 		}
 		return Outcome{}, nil
 	}
@@ -95,10 +104,7 @@ func TestSearchFindsKnee(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			seeds, inside, trials, worst := 12, 0, 0, 0.0
-			if testing.Short() {
-				seeds = 2
-			}
+			seeds, inside, trials, worst := rounds(12), 0, 0, 0.0
 			for seed := range seeds {
 				res, err := Search(t.Context(), Options{Start: 1000}, c.q.trial(c.target, uint64(seed)))
 				if err != nil {
@@ -126,7 +132,8 @@ func TestSearchFindsKnee(t *testing.T) {
 // The interval has the right rate as often as it says: searches for the knee of M/M/1
 // with trials whose p99 is off by a factor that is lognormal.
 func TestSearchInterval(t *testing.T) {
-	const mu, target, searches = 100e3, 150e-6, 4000
+	const mu, target = 100e3, 150e-6
+	searches := rounds(4000)
 	knee := mu + math.Log(0.01)/target
 	for _, noise := range []float64{0.02, 0.1, 0.3} {
 		for _, repeats := range []int{3, 5, 7} {
@@ -135,7 +142,7 @@ func TestSearchInterval(t *testing.T) {
 			for range searches {
 				res, err := Search(t.Context(), Options{Start: 1000, Repeats: repeats}, func(_ context.Context, rate float64, _ int) (Outcome, error) {
 					if p99 := -math.Log(0.01) / (mu - rate) * math.Exp(noise*rng.NormFloat64()); rate >= mu || p99 > target {
-						return Outcome{Verdict: Missed}, nil
+						return Outcome{Finding: Missed}, nil
 					}
 					return Outcome{}, nil
 				})
@@ -145,12 +152,12 @@ func TestSearchInterval(t *testing.T) {
 				if res.Low <= knee && knee <= res.High {
 					inside++
 				}
-				width += (res.High/res.Low - 1) / searches
+				width += (res.High/res.Low - 1) / float64(searches)
 				confidence = res.Confidence
 			}
-			share := float64(inside) / searches
+			share := float64(inside) / float64(searches)
 			t.Logf("noise %g, %d repeats: right %.1f %% of the time, %.1f %% promised, %.1f %% wide", noise, repeats, 100*share, 100*confidence, 100*width)
-			if share < confidence-4*math.Sqrt(confidence*(1-confidence)/searches) {
+			if share < confidence-4*math.Sqrt(confidence*(1-confidence)/float64(searches)) {
 				t.Errorf("noise %g, %d repeats: right %.1f %% of the time, want %.1f %%", noise, repeats, 100*share, 100*confidence)
 			}
 		}
@@ -158,10 +165,10 @@ func TestSearchInterval(t *testing.T) {
 }
 
 // steps is a server that holds up to a rate, the same every time.
-func steps(limit float64, above Verdict) Trial {
+func steps(limit float64, above Finding) Trial {
 	return func(_ context.Context, rate float64, _ int) (Outcome, error) {
 		if rate > limit {
-			return Outcome{Verdict: above, Why: "over the limit"}, nil
+			return Outcome{Finding: above, Why: "over the limit"}, nil
 		}
 		return Outcome{}, nil
 	}
@@ -172,7 +179,7 @@ func steps(limit float64, above Verdict) Trial {
 func TestSearchExact(t *testing.T) {
 	for _, limit := range []float64{10, 999, 1000, 1001, 4000, 123456, 5e6} {
 		for _, start := range []float64{10, 1000, 1e5} {
-			for _, above := range []Verdict{Missed, Lost, Behind} {
+			for _, above := range []Finding{Missed, Lost, Behind} {
 				res, err := Search(t.Context(), Options{Start: start, Min: 1}, steps(limit, above))
 				if err != nil {
 					t.Fatal(err)
@@ -248,14 +255,14 @@ func TestSearchEnds(t *testing.T) {
 // the generator late, does not.
 func TestSearchMajority(t *testing.T) {
 	for _, c := range []struct {
-		v    Verdict
+		v    Finding
 		want float64 // roughly
 	}{{Missed, 10_000}, {Behind, 10_000}, {Lost, 4000}} {
 		seen := map[float64]int{}
 		res, err := Search(t.Context(), Options{Start: 4000, Min: 1}, func(ctx context.Context, rate float64, n int) (Outcome, error) {
 			seen[rate]++
 			if rate > 4000 && seen[rate] == 2 {
-				return Outcome{Verdict: c.v, Why: "once"}, nil
+				return Outcome{Finding: c.v, Why: "once"}, nil
 			}
 			return steps(10_000, Missed)(ctx, rate, n)
 		})
@@ -285,10 +292,13 @@ func TestResultJSON(t *testing.T) {
 	if back.Rate != res.Rate || back.Limit != Missed || !slices.Equal(back.Trials, res.Trials) || len(back.Rates) != len(res.Rates) {
 		t.Errorf("%s", b)
 	}
-	if b, err := json.Marshal(&Result{}); err != nil || strings.Contains(string(b), "null") {
+	none, broken := Search(t.Context(), Options{Start: 1000}, func(context.Context, float64, int) (Outcome, error) {
+		return Outcome{}, errors.New("broken")
+	})
+	if b, err := json.Marshal(none); broken == nil || err != nil || strings.Contains(string(b), "null") {
 		t.Errorf("%s, %v", b, err)
 	}
-	if err := new(Verdict).UnmarshalText([]byte("won")); err == nil {
-		t.Error("a verdict that is none")
+	if err := new(Finding).UnmarshalText([]byte("won")); err == nil {
+		t.Error("a finding that is none")
 	}
 }

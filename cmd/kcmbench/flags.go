@@ -30,6 +30,19 @@ func wrongOption(err error) error {
 // parse parses args, none of which may be left over. For -h it prints what the
 // flags are to stdout and returns flag.ErrHelp.
 func parse(f *flag.FlagSet, args []string, stdout io.Writer, about string) error {
+	err := parseFirst(f, args, stdout, about)
+	if err == nil && f.NArg() > 0 {
+		err = &usageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
+	}
+	return err
+}
+
+// parseFirst is parse for commands that take arguments after the flags.
+func parseFirst(f *flag.FlagSet, args []string, stdout io.Writer, about string) error {
+	if c, ok := stdout.(*catcher); ok {
+		c.flags = f
+		return flag.ErrHelp
+	}
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
 	err := f.Parse(args)
@@ -41,8 +54,6 @@ func parse(f *flag.FlagSet, args []string, stdout io.Writer, about string) error
 		return err
 	case err != nil:
 		return &usageError{err}
-	case f.NArg() > 0:
-		return &usageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
 	}
 	return nil
 }
@@ -72,7 +83,7 @@ func (t text[T]) String() string {
 // backendFlag defines -backend.
 func backendFlag(f *flag.FlagSet, b *ring.Backend) {
 	f.Var(text[ring.Backend]{b, ring.ParseBackend, ring.Backend.String}, "backend",
-		"auto, uring or epoll; auto takes io_uring where it works")
+		"`auto, uring or epoll`; auto takes io_uring where it works")
 }
 
 // pinFlag defines -pin.
@@ -82,20 +93,41 @@ func pinFlag(f *flag.FlagSet, pin *bool) {
 		"pin each loop to a core of its own; KCM_AFFINITY=off overrides it")
 }
 
-// frameFlag defines -frame, which has one value so far.
-func frameFlag(f *flag.FlagSet) {
-	f.Var(only(bench.Frame), "frame", "framing of messages: "+bench.Frame+" (4-byte big-endian payload length, then the payload)")
+// frameFlag defines -frame.
+func frameFlag(f *flag.FlagSet, frame *bench.Frame) {
+	f.Var(text[bench.Frame]{frame, bench.ParseFrame, bench.Frame.String}, "frame",
+		"framing of messages, `lenBITS[le][,inclusive][,offset=N]`: a length field of so many bits, big endian unless le, that counts the header too if inclusive, behind N zero bytes, then the payload")
 }
 
-// only is a flag.Value that takes one word.
-func only(word string) flag.Value {
-	v := word
-	return text[string]{&v, func(s string) (string, error) {
-		if s != word {
-			return "", fmt.Errorf("want %s, the only one supported", word)
+// classFlag defines -class, which may be given several times. What a class does not say
+// is that of -size and -service, wherever on the command line they are; so its values are
+// read by finishClasses.
+func classFlag(f *flag.FlagSet, list *[]string) {
+	f.Func("class", "a kind of messages, `\"NAME PERCENT% [size=SIZES] [service=TIMES]\"`, several times; together they are all messages", func(s string) error {
+		_, err := bench.ParseKind(s, bench.Kind{})
+		*list = append(*list, s)
+		return err
+	})
+}
+
+// finishClasses reads the values of classFlag.
+func finishClasses(list []string, w *bench.Workload) error {
+	for _, s := range list {
+		k, err := bench.ParseKind(s, bench.Kind{Size: w.Size, Service: w.Service})
+		if err != nil {
+			return &usageError{fmt.Errorf("-class %s: %w", s, err)}
 		}
-		return s, nil
-	}, func(s string) string { return s }}
+		w.Kinds = append(w.Kinds, k)
+	}
+	return nil
+}
+
+// replayFlag defines -replay.
+func replayFlag(f *flag.FlagSet, v **bench.Values) {
+	f.Func("replay", "open loop: send at the times in `file`, a line each, in nanoseconds from the start (-record writes such a file), in place of -rate", func(s string) (err error) {
+		*v, err = bench.ReadReplay(s)
+		return err
+	})
 }
 
 // serverFlags are those of serve that run has too, for its embedded server; the
@@ -149,7 +181,12 @@ func defineLoad(f *flag.FlagSet, w *bench.Workload) {
 	defineArrivals(f, w)
 	f.IntVar(&w.Depth, "depth", 1, "messages in flight on each connection, closed loop")
 	w.Size = bench.Sizes{Min: 64, Max: 64}
-	f.Var(text[bench.Sizes]{&w.Size, bench.ParseSizes, bench.Sizes.String}, "size", "payload of a message, `bytes`, KiB or MiB, or a range MIN-MAX")
+	f.Var(text[bench.Sizes]{&w.Size, bench.ParseSizes, bench.Sizes.String}, "size",
+		"payload of a message: `bytes`, KiB or MiB, a range MIN-MAX, exp:MEAN[,MIN-MAX], lognormal:MEDIAN,SIGMA[,MIN-MAX], bimodal:SIZE,SIZE,PERCENT% (that share has the second, larger size) or file:NAME, a size on each line")
+	f.Var(text[bench.Service]{&w.Think, bench.ParseService, bench.Service.String}, "think",
+		"closed loop: how long to wait after a reply before the next message, `TIME` or another form of -service")
+	f.Var(text[bench.Churn]{&w.Churn, bench.ParseChurn, bench.Churn.String}, "churn",
+		"end each connection after so many messages, or with the first after so long, and make it anew: a `number or TIME`; 0: never")
 	f.Var(text[bench.Mode]{&w.Mode, bench.ParseMode, bench.Mode.String}, "service-mode",
 		"how the server passes the service time: `spin, sleep or auto`, which sleeps from 100us on")
 }
@@ -159,9 +196,13 @@ func defineLoad(f *flag.FlagSet, w *bench.Workload) {
 func defineArrivals(f *flag.FlagSet, w *bench.Workload) {
 	f.IntVar(&w.Conns, "conns", 64, "connections")
 	f.Float64Var(&w.Rate, "rate", 0, "messages per second over all connections, open loop; 0: closed loop")
-	f.Var(text[bench.Arrival]{&w.Arrival, bench.ParseArrival, bench.Arrival.String}, "arrival", "distances of messages in an open loop: fixed or poisson")
+	f.Var(text[bench.Arrival]{&w.Arrival, bench.ParseArrival, bench.Arrival.String}, "arrival", "distances of messages in an open loop: `fixed or poisson`")
+	f.Var(text[bench.Profile]{&w.Profile, bench.ParseProfile, bench.Profile.String}, "profile",
+		"open loop: how the rate changes: `steady`; bursty:ON,OFF, nothing for OFF and more for ON, with -rate as the mean; ramp:RATE, from that to -rate in the measured time; step:RATE,TIME, -rate from that time of it on")
+	f.IntVar(&w.Batch, "batch", 1, "messages of a connection that are sent together, in one write")
+	replayFlag(f, &w.Replay)
 	f.Var(text[bench.Service]{&w.Service, bench.ParseService, bench.Service.String}, "service",
-		"work of each message: `TIME`, bimodal:TIME,TIME,PERCENT% (that share takes the second, longer time) or exp:TIME (the mean); 0: none")
+		"work of each message: `TIME`, TIME-TIME (uniform), bimodal:TIME,TIME,PERCENT% (that share takes the second, longer time), exp:TIME (the mean), lognormal:TIME,SIGMA (the median) or file:NAME, a time on each line; 0: none")
 	f.DurationVar(&w.Duration, "duration", 5*time.Second, "how long to measure")
 	f.DurationVar(&w.Warmup, "warmup", time.Second, "how long to send before that")
 	f.Uint64Var(&w.Seed, "seed", 1, "of sizes, service times and Poisson arrivals")

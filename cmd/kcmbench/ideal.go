@@ -15,6 +15,9 @@ carry: it simulates their arrivals at a number of workers, one queue before them
 first come, first served) or all messages at once (ps: each gets an equal share, one
 worker at most). What a server needs beyond that is its own.
 
+  kcmbench ideal -rate 20000 -arrival poisson -service bimodal:10us,2ms,1% -workers 4
+  kcmbench ideal -trace record.csv -workers 8 -discipline fcfs
+
 The load is that of run with the same flags and one thread, to the message, and must be
 an open loop; or it is a file that run -record has written. Waiting is the time before
 the work begins, sojourn that to its end.
@@ -54,6 +57,8 @@ func runIdeal(_ context.Context, args []string, stdout, _ io.Writer) error {
 	disciplines := []bench.Discipline{bench.FCFS, bench.PS}
 	f := flag.NewFlagSet("ideal", flag.ContinueOnError)
 	defineArrivals(f, &w)
+	var classes []string
+	classFlag(f, &classes)
 	var load []string // the flags so far
 	f.VisitAll(func(g *flag.Flag) { load = append(load, g.Name) })
 	f.StringVar(&trace, "trace", "", "take the load from `file`, which run -record has written")
@@ -65,6 +70,9 @@ func runIdeal(_ context.Context, args []string, stdout, _ io.Writer) error {
 	}
 	if *workers < 1 || *workers > bench.MaxWorkers {
 		return &usageError{fmt.Errorf("-workers %d: want 1 to %d", *workers, bench.MaxWorkers)}
+	}
+	if err := finishClasses(classes, &w); err != nil {
+		return err
 	}
 	jobs, err := idealJobs(f, &w, load, trace)
 	if err != nil {

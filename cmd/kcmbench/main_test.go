@@ -85,7 +85,7 @@ func TestUsage(t *testing.T) {
 		{"-duration 0", "-duration 0s: want"},
 		{"-duration 5", "-duration"},
 		{"-warmup -1s", "-warmup -1s: want"},
-		{"-frame json", `"json" for flag -frame: want len32`},
+		{"-frame json", `"json" for flag -frame: want lenBITS`},
 		{"-backend kqueue", `-backend: back end "kqueue": want auto, uring or epoll`},
 		{"-threads 0", "-threads 0: want at least 1"},
 		{"-threads 3 -conns 2", "-threads 3: want 1 to the number of connections, 2"},
@@ -102,11 +102,11 @@ func TestUsage(t *testing.T) {
 		{"-max-message 1TiB", "-max-message"},
 		{"-max-message 1GiB", "-max-message 1073741824: want up to"},
 		{"-service -1s", `"-1s" for flag -service: want whole microseconds`},
-		{"-service 10", `"10" for flag -service: want TIME, bimodal:`},
+		{"-service 10", `"10" for flag -service: want TIME, TIME-TIME, bimodal:`},
 		{"-service 1500ns", "-service: want whole microseconds, 1us to 1m0s"},
 		{"-service exp:2m", "-service: want whole microseconds, 1us to 1m0s"},
-		{"-service normal:10us", "-service: want TIME, bimodal:"},
-		{"-service bimodal:10us,2ms", "-service: want TIME, bimodal:"},
+		{"-service normal:10us", "-service: want TIME, TIME-TIME, bimodal:"},
+		{"-service bimodal:10us,2ms", "-service: want TIME, TIME-TIME, bimodal:"},
 		{"-service bimodal:2ms,10us,1%", "-service: want the longer time second"},
 		{"-service bimodal:10us,2ms,100%", "-service: want more than 0% and less than 100%"},
 		{"-service 10us -size 12", "-size 12: want at least 13 bytes"},
@@ -114,6 +114,23 @@ func TestUsage(t *testing.T) {
 		{"-order=maybe", `"maybe" for -order`},
 		{"-order=false -size 7", "-size 7: want at least 8 bytes"},
 		{"-work message", "-work"},
+		{"-size exp:0", "-size: want at least a byte"},
+		{"-size normal:5", "-size: want SIZE, MIN-MAX, exp:"},
+		{"-size file:/nonexistent/file", "-size: open /nonexistent/file"},
+		{"-service lognormal:10us,0", "-service: want a sigma"},
+		{"-frame len12", `"len12" for flag -frame: want lenBITS`},
+		{"-frame len8 -size 256", "-size 256: want at most what the length field of len8 holds"},
+		{"-class get", "flag -class: want"},
+		{"-class=a|50%", "flag -class: want"},
+		{"-profile sine", `"sine" for flag -profile: want steady, bursty:`},
+		{"-profile ramp:10", "-profile ramp:10: want steady, unless there is a rate"},
+		{"-rate 10 -think 1ms", "-think 1ms: want 0 in an open loop"},
+		{"-batch 2", "-batch 2: want at most the depth, 1"},
+		{"-batch -1", "-batch -1: want 1 to"},
+		{"-churn -1", `"-1" for flag -churn: want a number of messages or a time`},
+		{"-replay /nonexistent/file", "-replay: open /nonexistent/file"},
+		{"-max-lateness -1s", "-max-lateness -1s: want a time"},
+		{"serve -frame len99", "-frame: want lenBITS"},
 		{"serve -listen there", "-listen there: want host:port or unix:/path"},
 		{"serve -loops -1", "-loops -1: want 0 or more"},
 		{"serve -policy idle", "-workers 0: want at least 1 with the policy idle"},
@@ -131,7 +148,7 @@ func TestUsage(t *testing.T) {
 		{"ideal -rate 10 -service 1us -duration 0", "-duration 0s: want"},
 		{"ideal -rate 10 -service 1us -warmup -1s", "-warmup -1s: want"},
 		{"ideal -rate 10 -service 1us -arrival bursty", "-arrival: want fixed or poisson"},
-		{"ideal -rate 10 -service soon", "-service: want TIME, bimodal:"},
+		{"ideal -rate 10 -service soon", "-service: want TIME, TIME-TIME, bimodal:"},
 		{"ideal -rate 10 -service 1us -workers 0", "-workers 0: want 1 to"},
 		{"ideal -rate 10 -service 1us -discipline lifo", `"lifo" for flag -discipline: want fcfs, ps or both`},
 		{"ideal -trace x -rate 10", "-rate is for a load of flags, which -trace replaces"},
@@ -351,8 +368,14 @@ type child struct {
 
 func start(t *testing.T, args ...string) *child {
 	t.Helper()
+	return startCommand(t, os.Args[0], args...)
+}
+
+// startCommand starts a command that leads to the program.
+func startCommand(t *testing.T, name string, args ...string) *child {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	c := &child{cmd: exec.CommandContext(ctx, os.Args[0], args...)}
+	c := &child{cmd: exec.CommandContext(ctx, name, args...)}
 	c.cmd.Env = append(os.Environ(), asProgram+"=1")
 	c.cmd.Stderr = &c.stderr
 	pipe, err := c.cmd.StdoutPipe()
@@ -368,6 +391,15 @@ func start(t *testing.T, args ...string) *child {
 		_ = c.cmd.Wait()
 	})
 	return c
+}
+
+// wait waits for the end, and returns an error unless the status is 0.
+func (c *child) wait(t *testing.T) error {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, c.out); err != nil {
+		t.Fatal(err)
+	}
+	return c.cmd.Wait()
 }
 
 // end sends a signal and returns the rest of the output and the exit status.
@@ -474,7 +506,7 @@ func TestRunInterrupted(t *testing.T) {
 		t.Fatal("no message from the generator")
 	}
 	out, status := gen.end(t, syscall.SIGINT)
-	if status != 1 || gen.stderr.String() != "kcmbench run: interrupted\n" {
+	if status != 130 || gen.stderr.String() != "kcmbench run: interrupted\n" {
 		t.Errorf("status %d: %s", status, &gen.stderr)
 	}
 	if !strings.Contains(out, "errors      0 ") || strings.Contains(out, "messages    0 ") {

@@ -17,6 +17,9 @@ import (
 const aboutProbe = `kcmbench probe says what this machine offers: the kernel, what io_uring can do here,
 found by trying, and why not if it cannot, limits, and the processors.
 
+  kcmbench probe
+  kcmbench probe -json
+
 Flags:`
 
 // probe is what runProbe prints, as text or JSON.

@@ -16,6 +16,16 @@ const aboutServe = `kcmbench serve answers every message with itself. It prints 
 accepts. SIGINT and SIGTERM make it answer what has arrived, print its counters and
 end with status 0.
 
+  kcmbench serve -listen 127.0.0.1:7000
+  kcmbench serve -listen unix:/tmp/kcm.sock -work message -workers 4 -order=false
+  kcmbench serve -backend epoll -loops 1 -service 50us
+
+What the words mean:
+  loop      a thread that waits for its connections, reads, and answers
+  policy    who handles a message: its loop (inline), the first worker that is idle, or
+            workers by turns as the kernel has it (fifo)
+  spin      a loop looks for work for so long before it sleeps
+
 With -workers it gives itself one P (GOMAXPROCS) more than it has loops, at least, for a
 loop keeps its own while it sleeps; the environment variable GOMAXPROCS overrides that.
 
@@ -38,12 +48,12 @@ func runServe(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	f := flag.NewFlagSet("serve", flag.ContinueOnError)
 	defineServer(f, &o, "127.0.0.1:7000")
 	f.Var(text[bench.Work]{&o.Work, bench.ParseWork, bench.Work.String}, "work",
-		"what to do before an answer: `fixed`, work for -service; message, what the message's first 5 payload bytes say (microseconds, 4 bytes big endian; 0 to spin, 1 to sleep)")
+		"what to do before an answer: `fixed or message`; fixed is work for -service, message what the message's first 5 payload bytes say (microseconds, 4 bytes big endian; 0 to spin, 1 to sleep)")
 	f.DurationVar(&o.Service, "service", 0, "time to work on each message before it is answered")
 	order := f.Bool("order", true, "workers handle each connection's messages one by one; false: at the same time, and answer in any order")
 	backendFlag(f, &o.Backend)
 	pinFlag(f, &o.Pin)
-	frameFlag(f)
+	frameFlag(f, &o.Frame)
 	if err := parse(f, args, stdout, aboutServe); err != nil {
 		return err
 	}

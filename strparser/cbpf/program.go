@@ -179,7 +179,7 @@ func (p *Program) HeaderLen() int { return 0 }
 
 // PutHeader fails with errors.ErrUnsupported.
 func (p *Program) PutHeader(dst []byte, payload int) (int, error) {
-	return strparser.ParseFunc(nil).PutHeader(dst, payload)
+	return 0, fmt.Errorf("cbpf: a program writes no headers: %w", errors.ErrUnsupported)
 }
 
 // run runs the program and returns what it returns: 0 when it loads bytes that are not
