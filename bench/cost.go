@@ -108,7 +108,7 @@ func (l *LoopReport) demand() float64 { return l.Busy + l.Waiting }
 // busiest returns the shares of the thread that ran or wanted to for longest.
 func busiest(before, after cost) (busy, waiting float64) {
 	wall := after.at.Sub(before.at)
-	if wall <= 0 {
+	if wall < settle { // a run that was ended at once
 		return 0, 0
 	}
 	for i := range min(len(before.each), len(after.each)) {

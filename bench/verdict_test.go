@@ -93,3 +93,21 @@ func TestReportOfTheMachine(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The busiest thread is the one that ran or wanted to for longest, and a moment says
+// nothing.
+func TestBusiestThread(t *testing.T) {
+	at := time.Now()
+	before := cost{at: at, each: []threadTime{{cpu: time.Second}, {cpu: 5 * time.Second, wait: time.Second}}}
+	after := cost{at: at.Add(time.Second), each: []threadTime{{cpu: 1500 * time.Millisecond}, {cpu: 5200 * time.Millisecond, wait: 1400 * time.Millisecond}}}
+	if busy, waiting := busiest(before, after); busy != 0.2 || waiting != 0.4 {
+		t.Errorf("busy %v, waiting %v, want 0.2, 0.4", busy, waiting)
+	}
+	after.at = at.Add(time.Millisecond)
+	if busy, waiting := busiest(before, after); busy != 0 || waiting != 0 {
+		t.Errorf("busy %v, waiting %v in a millisecond", busy, waiting)
+	}
+	if busy, _ := busiest(cost{at: at}, cost{at: at.Add(time.Second), each: after.each}); busy != 0 {
+		t.Errorf("busy %v of threads that were not asked before", busy)
+	}
+}

@@ -32,10 +32,10 @@ What the words mean:
   verdict      whether the figures are those of the server: not if the generator was late by
                its own fault, or its threads had no time left
 
-Exit status 1 means that the run failed, a message was lost, changed or duplicated, or the generator
-and not the server was the limit (-verdict=false: the report alone says so): its
-threads had no time left, or sent too many messages later than -max-lateness. 130 means
-that it was interrupted; what was measured until then is reported.
+Exit status 1 means that the run failed, a message was lost, changed or duplicated, or
+the generator and not the server was the limit (-verdict=false: the report alone says
+so): its threads had no time left, or sent too many messages later than -max-lateness.
+130 means that it was interrupted; what was measured until then is reported.
 
 With -service each message says how long the server is to work on it, in the first 5
 bytes of its payload: microseconds, 4 bytes big endian, then 0 to spin or 1 to sleep.
