@@ -59,9 +59,7 @@ func TestReferenceReadsTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := exec.Command("node", "testdata/schema.js", "../../docs/kcmbench-schema.json", file("a.json")).CombinedOutput(); err != nil {
-		t.Errorf("the report does not follow its schema: %v\n%s", err, b)
-	}
+	validate(t, "", file("a.json"))
 	r := reference(t, file("a.hlog"))
 	if len(r.Tags) != len(rep.Histograms) || len(r.Tags) != 5 {
 		t.Fatalf("%d tags, want %d", len(r.Tags), len(rep.Histograms))
@@ -133,9 +131,7 @@ func TestReferenceReadsTheMergedLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, err := exec.Command("node", "testdata/schema.js", "../../docs/kcmbench-schema.json", report).CombinedOutput(); err != nil {
-		t.Errorf("the merged report does not follow its schema: %v\n%s", err, b)
-	}
+	validate(t, "", report)
 	r := reference(t, log)
 	for name, h := range rep.Histograms {
 		tag, q := r.Tags[name], h.Quantiles()
@@ -146,5 +142,33 @@ func TestReferenceReadsTheMergedLog(t *testing.T) {
 		if got := min(tag.Percentiles[2]/1e3, q.Max); got != q.P90 {
 			t.Errorf("%s: p90 is %v, want %v", name, got, q.P90)
 		}
+	}
+}
+
+// validate holds a file against a definition of the schema, or the schema itself.
+func validate(t *testing.T, definition, file string) {
+	t.Helper()
+	if b, err := exec.Command("node", "testdata/schema.js", "../../docs/kcmbench-schema.json", definition, file).CombinedOutput(); err != nil {
+		t.Errorf("%s does not follow the schema: %v\n%s", filepath.Base(file), err, b)
+	}
+}
+
+// TestReferenceValidatesEveryCommand holds what each command writes against its definition.
+// That it succeeds is not the point: also after a failure the file is complete.
+func TestReferenceValidatesEveryCommand(t *testing.T) {
+	load := []string{"-conns", "2", "-duration", "100ms", "-warmup", "0s", "-service", "5us"}
+	run := []string{"-verdict=false"}
+	for name, args := range map[string][]string{
+		"sweep":   append(run, "-over", "rate=1000,2000"),
+		"compare": append(run, "-pairs", "10", "-a", "-depth 1", "-b", "-depth 2"),
+		"slo":     {"-p50", "20s", "-from", "1000", "-to", "1000", "-max-lateness", "20s"},
+		"ideal":   {"-rate", "1000"},
+	} {
+		file := filepath.Join(t.TempDir(), name+".json")
+		status, _, stderr := invoke(t, append(append([]string{name, "-json", file}, args...), load...)...)
+		if _, err := os.Stat(file); err != nil {
+			t.Fatalf("%s: exit %d: %s", name, status, stderr)
+		}
+		validate(t, name, file)
 	}
 }
