@@ -21,6 +21,7 @@ type ServerOptions struct {
 	Loops      int           // 0: what mux takes by default
 	Pin        bool          // each loop to a core of its own
 	Spin       time.Duration // longest time a loop looks for work before it sleeps
+	Features   string        // ring.Options.Features
 	MaxMessage int           // largest payload; 0: 16 MiB
 	Dispatch   Dispatch      // who handles messages
 	Workers    int           // their number, unless Dispatch is Inline
@@ -115,7 +116,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 		Loops:      o.Loops,
 		Pin:        o.Pin,
 		PinWorkers: o.PinWorkers,
-		Ring:       ring.Options{Backend: o.Backend, Spin: o.Spin},
+		Ring:       ring.Options{Backend: o.Backend, Spin: o.Spin, Features: o.Features},
 	}
 	if o.Dispatch == FIFO {
 		mo.Policy = mux.FIFO

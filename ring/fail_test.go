@@ -122,7 +122,7 @@ func TestFailingRealBackEnd(t *testing.T) {
 		descriptors(t)
 		open := epoll.New
 		if be == URing {
-			open = uring.New
+			open = func(c backend.Config) (backend.Backend, error) { return uring.New(c, uring.AllSwitches) }
 		}
 		bk := new(broken)
 		l, err := newLoop(func(c backend.Config) (_ backend.Backend, err error) {

@@ -115,7 +115,7 @@ type LoopStats struct {
 // New makes a loop and opens its backend; it does not run yet. Errors: EINVAL
 // for options, ENOMEM for memory, and with Options.Backend URing whatever
 // io_uring was refused with, explained.
-func New(o Options) (*Loop, error) { return newLoop(open(o.Backend), o) }
+func New(o Options) (*Loop, error) { return newLoop(nil, o) }
 
 // NewWith is New over another backend. Only packages of this module can name
 // the type of the argument: it is the simulator's door. Such a loop is driven
@@ -129,7 +129,7 @@ func NewWith(open func(backend.Config) (backend.Backend, error), o Options) (*Lo
 	return l, l.begin()
 }
 
-func newLoop(open func(backend.Config) (backend.Backend, error), o Options) (*Loop, error) {
+func newLoop(with func(backend.Config) (backend.Backend, error), o Options) (*Loop, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
@@ -148,7 +148,10 @@ func newLoop(open func(backend.Config) (backend.Backend, error), o Options) (*Lo
 	if l.mem, err = newMemory(&l.opt, l.Wake); err != nil {
 		return nil, err
 	}
-	l.be, err = open(backend.Config{Pool: l.mem.recv, Mapping: l.mem.mapping, Entries: 1024})
+	if with == nil {
+		with = open(o.Backend, o.use)
+	}
+	l.be, err = with(backend.Config{Pool: l.mem.recv, Mapping: l.mem.mapping, Entries: 1024, RecvBytes: o.Credit})
 	if err != nil {
 		l.mem.unmap()
 		return nil, fmt.Errorf("ring: %w", err)

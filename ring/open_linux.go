@@ -12,11 +12,11 @@ import (
 
 func threadID() int64 { return int64(unix.Gettid()) }
 
-func open(b Backend) func(backend.Config) (backend.Backend, error) {
+func open(b Backend, use uring.Switches) func(backend.Config) (backend.Backend, error) {
 	switch b {
 	case URing:
 		return func(c backend.Config) (backend.Backend, error) {
-			be, err := uring.New(c)
+			be, err := uring.New(c, use)
 			if err != nil {
 				return nil, fmt.Errorf("%s (%w)", uring.Explain(err), err)
 			}
@@ -26,7 +26,7 @@ func open(b Backend) func(backend.Config) (backend.Backend, error) {
 		return epoll.New
 	}
 	return func(c backend.Config) (backend.Backend, error) {
-		be, err := uring.New(c)
+		be, err := uring.New(c, use)
 		if err == nil {
 			return be, nil
 		}

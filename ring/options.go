@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kcm-go/kcm/ring/internal/uring"
 	"github.com/kcm-go/kcm/sgmsg"
 )
 
@@ -34,6 +35,12 @@ func ParseBackend(s string) (Backend, error) {
 type Options struct {
 	// Backend: zero is Auto.
 	Backend Backend
+
+	// Features switches single features of io_uring and of the loop off or on, to measure what
+	// they give or to go round a kernel's fault: a list such as
+	// "no-sqarray=off,fixed-files=on". What it does not name is as the default has it; what the
+	// kernel lacks stays off. An unknown name is refused with a list of those there are.
+	Features string
 
 	// CPU is the processor the loop's thread is pinned to when Pin is set;
 	// negative leaves the thread where the scheduler puts it all the same.
@@ -95,6 +102,8 @@ type Options struct {
 	// left out. It is called on the loop's thread, so its handler should not block; one that
 	// does keeps every stream of the loop waiting.
 	Logger *slog.Logger
+
+	use uring.Switches // Features
 }
 
 func pow2(n int) bool { return n > 0 && n&(n-1) == 0 }
@@ -118,6 +127,10 @@ func (o *Options) fill() error {
 	def(&o.TurnBytes, 1<<20)
 	if o.Linger == 0 {
 		o.Linger = time.Second
+	}
+	var err error
+	if o.use, err = uring.ParseSwitches(o.Features); err != nil {
+		return fmt.Errorf("ring: option Features: %w", err)
 	}
 	bad := func(name string, v int, want string) error {
 		return fmt.Errorf("ring: option %s is %d, want %s: %w", name, v, want, syscall.EINVAL)

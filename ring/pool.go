@@ -8,6 +8,7 @@ import (
 
 	"github.com/kcm-go/kcm/internal/invariants"
 	"github.com/kcm-go/kcm/internal/uapi"
+	"github.com/kcm-go/kcm/ring/internal/uring"
 	"github.com/kcm-go/kcm/sgmsg"
 )
 
@@ -53,7 +54,7 @@ func newMemory(o *Options, wake func()) (*memory, error) {
 		return nil, fmt.Errorf("ring: receive memory of %d bytes: %w", recvBytes+o.RegionBytes, err)
 	}
 	m.mapping = mapping
-	if !invariants.Race {
+	if !invariants.Race && o.use.Has(uring.HugePages) {
 		// Every received byte is copied in here: fewer address translations were
 		// worth 5 to 10 % of a message. Without huge pages it works as well.
 		_ = uapi.AdviseHuge(mapping)

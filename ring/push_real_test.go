@@ -18,6 +18,7 @@ import (
 
 	"github.com/kcm-go/kcm/internal/invariants"
 	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/ring/internal/uring"
 	"github.com/kcm-go/kcm/ring/ringtest"
 	"github.com/kcm-go/kcm/sgmsg"
 )
@@ -257,7 +258,7 @@ func TestPushLeavesTheLoopAsleep(t *testing.T) {
 		descriptors(t)
 		var c counting
 		l, err := newLoop(func(cfg backend.Config) (_ backend.Backend, err error) {
-			c.Backend, err = open(be)(cfg)
+			c.Backend, err = open(be, uring.AllSwitches)(cfg)
 			return &c, err
 		}, small())
 		if err != nil {

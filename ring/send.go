@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/ring/internal/uring"
 	"github.com/kcm-go/kcm/sgmsg"
 )
 
@@ -125,7 +126,11 @@ func (s *Stream) transmit() {
 	l := s.loop
 	v := l.vector[:0]
 	n := 0
-	for i := range min(s.out.Used(), backend.MaxVector) {
+	most := backend.MaxVector
+	if !l.opt.use.Has(uring.VectoredSend) {
+		most = 1
+	}
+	for i := range min(s.out.Used(), most) {
 		e := s.out.Elem(i)
 		v = append(v, e)
 		n += int(e.Len)

@@ -397,32 +397,38 @@ func TestBodyOnRealBackEnds(t *testing.T) {
 // What is received can be sent on and comes back in order, with pauses.
 func TestEchoOnRealBackEnds(t *testing.T) {
 	each(t, func(t *testing.T, be Backend) {
-		o := small()
-		o.Backend, o.SendHard = be, 8<<20
-		l := start(t, o)
-		r := &rec{t: t}
-		r.onReady = func(s *Stream) {
-			for e, ok := s.Peek(); ok; e, ok = s.Peek() {
-				var m sgmsg.Message
-				m.AppendShared(e)
-				if err := s.Send(&m); err != nil {
-					t.Error(err)
-					m.Release()
-					return
-				}
-				s.Consume(int(e.Len))
-			}
+		for _, features := range []string{"", "vectored-send=off,huge-pages=off", "defer-taskrun=off,fixed-buffers=off"} {
+			echoOn(t, be, features)
 		}
-		peer := attach(t, l, r)
-		want := random(12, 1<<20)
-		go peer.Write(want)
-		got := make([]byte, len(want))
-		readFull(t, peer, got)
-		same(t, "the echo", got, want)
-		do(t, l, func() {
-			if r.s.Written() != uint64(len(want)) || r.s.Queued() != 0 {
-				t.Errorf("Written %d, Queued %d, want %d and 0", r.s.Written(), r.s.Queued(), len(want))
+	})
+}
+
+func echoOn(t *testing.T, be Backend, features string) {
+	o := small()
+	o.Backend, o.Features, o.SendHard = be, features, 8<<20
+	l := start(t, o)
+	r := &rec{t: t}
+	r.onReady = func(s *Stream) {
+		for e, ok := s.Peek(); ok; e, ok = s.Peek() {
+			var m sgmsg.Message
+			m.AppendShared(e)
+			if err := s.Send(&m); err != nil {
+				t.Error(err)
+				m.Release()
+				return
 			}
-		})
+			s.Consume(int(e.Len))
+		}
+	}
+	peer := attach(t, l, r)
+	want := random(12, 1<<20)
+	go peer.Write(want)
+	got := make([]byte, len(want))
+	readFull(t, peer, got)
+	same(t, "the echo", got, want)
+	do(t, l, func() {
+		if r.s.Written() != uint64(len(want)) || r.s.Queued() != 0 {
+			t.Errorf("%q: Written %d, Queued %d, want %d and 0", features, r.s.Written(), r.s.Queued(), len(want))
+		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/ring/internal/uring"
 )
 
 // traced returns a trace of fn.
@@ -86,7 +87,7 @@ func (idle) Now() time.Duration                               { return 0 }
 // BenchmarkTurn is a turn in which there is nothing to do, without its system call.
 func BenchmarkTurn(b *testing.B) {
 	l, err := NewWith(func(c backend.Config) (backend.Backend, error) {
-		be, err := open(Epoll)(c)
+		be, err := open(Epoll, uring.AllSwitches)(c)
 		return idle{be}, err
 	}, small())
 	if err != nil {

@@ -95,6 +95,9 @@ type Config struct {
 	// Entries is the number of operations that can be queued per turn without
 	// an early submission; a hint.
 	Entries int
+	// RecvBytes is after how many bytes a Recv should end, so that what one stream gets
+	// in a turn has a limit; 0: it may go on for ever. A hint.
+	RecvBytes int
 }
 
 // Backend moves bytes for one loop.

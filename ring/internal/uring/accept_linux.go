@@ -29,13 +29,9 @@ func (b *ring) Accept(k backend.Key, fd int) {
 		b.accepts = map[backend.Key]*accepting{}
 	}
 	b.accepts[k] = &accepting{fd, maxBacklog}
-	*b.sqe() = uapi.SQE{
-		Opcode:   uapi.IORING_OP_ACCEPT,
-		Fd:       int32(fd),
-		Ioprio:   uapi.IORING_ACCEPT_MULTISHOT,
-		OpFlags:  unix.SOCK_CLOEXEC,
-		UserData: uint64(k),
-	}
+	e := b.sqe(uapi.IORING_OP_ACCEPT, fd, uint64(k))
+	e.Ioprio = uapi.IORING_ACCEPT_MULTISHOT
+	e.OpFlags = unix.SOCK_CLOEXEC
 }
 
 // remains puts one more connection in front of the end of a cancelled accept, and reports

@@ -85,7 +85,7 @@ func TestCloseEndsEverything(t *testing.T) {
 // When the loop's goroutine ended without Close, its thread's end is enough.
 func TestCloseAfterTheThread(t *testing.T) {
 	mustHave(t)
-	b, err := New(backend.Config{Pool: newPool(t, 4, 512)})
+	b, err := New(backend.Config{Pool: newPool(t, 4, 512)}, AllSwitches)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestCloseOnAForeignThread(t *testing.T) {
 // A ring that was never started has nothing to wait for, on any thread.
 func TestCloseWithoutStart(t *testing.T) {
 	mustHave(t)
-	b, err := New(backend.Config{Pool: newPool(t, 1, 512)})
+	b, err := New(backend.Config{Pool: newPool(t, 1, 512)}, AllSwitches)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func TestCloseLeavesNoDescriptor(t *testing.T) {
 	}
 	before := next()
 	for range 5 {
-		b, err := New(backend.Config{Pool: newPool(t, 1, 512)})
+		b, err := New(backend.Config{Pool: newPool(t, 1, 512)}, AllSwitches)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func TestCloseLeavesNoDescriptor(t *testing.T) {
 }
 
 func TestNewRefusesAPoolThatIsTooLarge(t *testing.T) {
-	_, err := New(backend.Config{Pool: newPool(t, MaxBuffers+1, 16)})
+	_, err := New(backend.Config{Pool: newPool(t, MaxBuffers+1, 16)}, AllSwitches)
 	if !errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("New: %v, want EINVAL", err)
 	}

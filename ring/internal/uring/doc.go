@@ -25,7 +25,8 @@
 // Linux 6.1: DEFER_TASKRUN, multishot accept and receive, provided-buffer rings.
 // [New] finds out by trying and refuses with a [*RefusedError] where something is
 // missing or forbidden; [Explain] turns that into a sentence with the cure, and
-// [Probe] lists what this kernel offers.
+// [Probe] lists what this kernel offers. What New can do without has a bit in [Switches]
+// and can be switched off.
 //
 // # Memory
 //

@@ -42,8 +42,9 @@ var trials = [...]trial{
 	{"NO_IOWAIT", "6.15", false, reported(uapi.IORING_FEAT_NO_IOWAIT)},
 
 	{"multishot accept", "5.19", true, (*prober).multishotAccept},
-	{"multishot recv", "6.0", true, func(p *prober) error { return p.multishotRecv(0) }},
-	{"recv bundles", "6.10", false, func(p *prober) error { return p.multishotRecv(uapi.IORING_RECVSEND_BUNDLE) }},
+	{"multishot recv", "6.0", true, func(p *prober) error { return p.multishotRecv(0, 0) }},
+	{"recv bundles", "6.10", false, func(p *prober) error { return p.multishotRecv(uapi.IORING_RECVSEND_BUNDLE, 0) }},
+	{"recv limit", "6.17", false, func(p *prober) error { return p.multishotRecv(0, 64) }},
 	{"SEND_ZC", "6.0", false, operation(uapi.IORING_OP_SEND_ZC)},
 	{"MSG_RING", "5.18", false, operation(uapi.IORING_OP_MSG_RING)},
 

@@ -87,7 +87,7 @@ func TestProbeSaysNo(t *testing.T) {
 		"set-up flag": setup(1 << 31),
 		"feature":     reported(1 << 31),
 		"operation":   operation(255),
-		"recv flag":   func(p *prober) error { return p.multishotRecv(1 << 15) },
+		"recv flag":   func(p *prober) error { return p.multishotRecv(1<<15, 0) },
 		"ring flag":   func(p *prober) error { return p.bufRing(1 << 15) },
 	} {
 		if s, why := verdict(try(&p)); s != No {

@@ -20,7 +20,7 @@ import (
 // mustHave skips the test where io_uring is refused, with the reason.
 func mustHave(t testing.TB) {
 	t.Helper()
-	b, err := New(backend.Config{Pool: newPool(t, 1, 512)})
+	b, err := New(backend.Config{Pool: newPool(t, 1, 512)}, AllSwitches)
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(Explain(err))
 	}
@@ -62,7 +62,7 @@ func memory(t testing.TB, n int) []byte {
 func start(t testing.TB, blocks, size int) *ring {
 	t.Helper()
 	pool := newPool(t, blocks, size)
-	back, err := New(backend.Config{Pool: pool})
+	back, err := New(backend.Config{Pool: pool}, AllSwitches)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,10 +21,11 @@ const (
 // with EAGAIN, where it would otherwise wait for write space by itself.
 const sendFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
-// sqe returns the submission entry for one more operation that will have a final
-// completion. When the queue is full it submits first.
-func (b *ring) sqe() *uapi.SQE {
-	e := b.entry()
+// sqe returns the submission entry of one more operation that will have a final
+// completion; the caller fills in what else it needs. When the queue is full sqe submits
+// first.
+func (b *ring) sqe(op uint8, fd int, key uint64) *uapi.SQE {
+	e := b.entry(op, fd, key)
 	if e != &b.lost {
 		b.inflight++
 	}
@@ -32,11 +33,13 @@ func (b *ring) sqe() *uapi.SQE {
 }
 
 // entry is sqe for an operation that may have no completion.
-func (b *ring) entry() *uapi.SQE {
+func (b *ring) entry(op uint8, fd int, key uint64) *uapi.SQE {
 	e := b.q.next()
 	if e == nil || invariants.Sometimes(64) {
-		return b.entryAfterFlush(e)
+		e = b.entryAfterFlush(e)
 	}
+	*e = uapi.SQE{}
+	e.Opcode, e.Fd, e.UserData = op, int32(fd), key
 	return e
 }
 
@@ -49,7 +52,6 @@ func (b *ring) entryAfterFlush(e *uapi.SQE) *uapi.SQE {
 	if e = b.q.next(); e == nil {
 		// The kernel takes nothing any more and b.fatal says why; the next Wait
 		// ends the loop. What is queued until then goes nowhere.
-		b.lost = uapi.SQE{}
 		return &b.lost
 	}
 	return e
@@ -79,43 +81,45 @@ func (b *ring) flush() {
 
 // Connect implements [backend.Backend] with IORING_OP_CONNECT.
 func (b *ring) Connect(k backend.Key, fd int, to *backend.Addr) {
-	e := b.sqe() // may submit, so it comes before the scratch
+	e := b.sqe(uapi.IORING_OP_CONNECT, fd, uint64(k)) // may submit, so it comes before the scratch
 	addr, n := b.scratch.name(to)
-	*e = uapi.SQE{
-		Opcode:   uapi.IORING_OP_CONNECT,
-		Fd:       int32(fd),
-		Addr:     addr,
-		Off:      uint64(n), // addr2: the length
-		UserData: uint64(k),
-	}
+	e.Addr = addr
+	e.Off = uint64(n) // addr2: the length
 }
 
 // Recv implements [backend.Backend] with a multishot IORING_OP_RECV that selects
 // provided buffers.
 func (b *ring) Recv(k backend.Key, fd int) {
-	*b.sqe() = uapi.SQE{
-		Opcode:   uapi.IORING_OP_RECV,
-		Flags:    uapi.IOSQE_BUFFER_SELECT,
-		Fd:       int32(fd),
-		Ioprio:   uapi.IORING_RECV_MULTISHOT,
-		BufIndex: bufGroup,
-		UserData: uint64(k),
+	e := b.sqe(uapi.IORING_OP_RECV, fd, uint64(k))
+	e.Flags = uapi.IOSQE_BUFFER_SELECT
+	e.Ioprio = uapi.IORING_RECV_MULTISHOT
+	e.BufIndex = bufGroup
+	e.FileIndex = b.recvLimit // optlen
+}
+
+// tryRecvLimit switches the limit of Recv on if the kernel knows it (Linux 6.17). An older one
+// refuses an entry that has it before it looks at the descriptor.
+func (b *ring) tryRecvLimit() {
+	if b.cfg.RecvBytes <= 0 || !b.use.Has(RecvLimit) {
+		return
 	}
+	b.recvLimit = uint32(min(b.cfg.RecvBytes, maxRead))
+	b.Recv(backend.MakeKey(backend.OpRecv, 0, 0), -1)
+	b.q.submit(false)
+	if b.q.ready() != 1 || b.q.cqes[b.q.head&b.q.cqMask].Res != -int32(syscall.EBADF) {
+		b.recvLimit = 0
+	}
+	b.discard()
 }
 
 // Send implements [backend.Backend] with IORING_OP_SEND for one element and
 // IORING_OP_SENDMSG for more.
 func (b *ring) Send(k backend.Key, fd int, v []sgmsg.Element) {
 	if len(v) == 1 {
-		e := b.sqe()
-		*e = uapi.SQE{
-			Opcode:   uapi.IORING_OP_SEND,
-			Fd:       int32(fd),
-			Addr:     address(v[0].Bytes()),
-			Len:      v[0].Len,
-			OpFlags:  sendFlags,
-			UserData: uint64(k),
-		}
+		e := b.sqe(uapi.IORING_OP_SEND, fd, uint64(k))
+		e.Addr = address(v[0].Bytes())
+		e.Len = v[0].Len
+		e.OpFlags = sendFlags
 		b.sends++
 		b.bytes += int(v[0].Len)
 		return
@@ -137,19 +141,14 @@ func (b *ring) sendMsg(k backend.Key, fd int, v []sgmsg.Element, to *backend.Add
 	if !b.scratch.fits(len(v)) {
 		b.flush()
 	}
-	e := b.sqe() // may submit, so it comes before the scratch
+	e := b.sqe(uapi.IORING_OP_SENDMSG, fd, uint64(k)) // may submit, so it comes before the scratch
 	h := b.scratch.hdr(v)
 	if to != nil {
 		h.Name, h.Namelen = b.scratch.name(to)
 	}
-	*e = uapi.SQE{
-		Opcode:   uapi.IORING_OP_SENDMSG,
-		Fd:       int32(fd),
-		Addr:     uapi.Addr(h),
-		Len:      1,
-		OpFlags:  sendFlags,
-		UserData: uint64(k),
-	}
+	e.Addr = uapi.Addr(h)
+	e.Len = 1
+	e.OpFlags = sendFlags
 	b.sends++
 	for i := range v {
 		b.bytes += int(v[i].Len)
@@ -158,38 +157,26 @@ func (b *ring) sendMsg(k backend.Key, fd int, v []sgmsg.Element, to *backend.Add
 
 // Poll implements [backend.Backend] with a one-shot IORING_OP_POLL_ADD.
 func (b *ring) Poll(k backend.Key, fd int) {
-	*b.sqe() = uapi.SQE{
-		Opcode:   uapi.IORING_OP_POLL_ADD,
-		Fd:       int32(fd),
-		OpFlags:  unix.POLLOUT | unix.POLLERR | unix.POLLHUP,
-		UserData: uint64(k),
-	}
+	e := b.sqe(uapi.IORING_OP_POLL_ADD, fd, uint64(k))
+	e.OpFlags = unix.POLLOUT | unix.POLLERR | unix.POLLHUP
 }
 
 // RecvMsg implements [backend.Backend] with a multishot IORING_OP_RECVMSG that selects
 // provided buffers. Its header only says how large the name and control areas are,
 // so all of them share one.
 func (b *ring) RecvMsg(k backend.Key, fd int) {
-	*b.sqe() = uapi.SQE{
-		Opcode:   uapi.IORING_OP_RECVMSG,
-		Flags:    uapi.IOSQE_BUFFER_SELECT,
-		Fd:       int32(fd),
-		Ioprio:   uapi.IORING_RECV_MULTISHOT,
-		Addr:     uapi.Addr(&b.scratch.packet),
-		Len:      1,
-		BufIndex: bufGroup,
-		UserData: uint64(k),
-	}
+	e := b.sqe(uapi.IORING_OP_RECVMSG, fd, uint64(k))
+	e.Flags = uapi.IOSQE_BUFFER_SELECT
+	e.Ioprio = uapi.IORING_RECV_MULTISHOT
+	e.Addr = uapi.Addr(&b.scratch.packet)
+	e.Len = 1
+	e.BufIndex = bufGroup
 }
 
 // Cancel implements [backend.Backend] with IORING_OP_ASYNC_CANCEL. It has a completion
 // only when it finds nothing (ENOENT), which is not an error here.
 func (b *ring) Cancel(k backend.Key) {
-	*b.entry() = uapi.SQE{
-		Opcode:   uapi.IORING_OP_ASYNC_CANCEL,
-		Flags:    uapi.IOSQE_CQE_SKIP_SUCCESS,
-		Fd:       -1,
-		Addr:     uint64(k),
-		UserData: cancelKey,
-	}
+	e := b.entry(uapi.IORING_OP_ASYNC_CANCEL, -1, cancelKey)
+	e.Flags = uapi.IOSQE_CQE_SKIP_SUCCESS
+	e.Addr = uint64(k)
 }

@@ -23,7 +23,7 @@ func TestCompletionQueueOverflow(t *testing.T) {
 	defer runtime.UnlockOSThread()
 	const streams, polls, blocks = 6, 64, 8
 	pool := newPool(t, blocks, 512)
-	back, err := New(backend.Config{Pool: pool, Entries: 2})
+	back, err := New(backend.Config{Pool: pool, Entries: 2}, AllSwitches)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,10 +45,8 @@ func BenchmarkRead(b *testing.B) {
 				b.ResetTimer()
 				for range b.N {
 					for at := 0; at < size; {
-						*r.sqe() = uapi.SQE{
-							Opcode: way.op, OpFlags: way.flags, Fd: int32(fd),
-							Addr: address(mem[at:]), Len: uint32(size - at), UserData: uint64(readKey),
-						}
+						e := r.sqe(way.op, fd, uint64(readKey))
+						e.OpFlags, e.Addr, e.Len = way.flags, address(mem[at:]), uint32(size-at)
 						n, err := r.Wait(events, -1)
 						if err != nil {
 							b.Fatal(err)

@@ -10,11 +10,9 @@ import (
 	"github.com/kcm-go/kcm/ring/internal/backend"
 )
 
-// fixedReads makes OpRead use READ_FIXED in backends made by New.
-//
-// Three ways to receive into given memory were measured with a sender that always
-// has more (Linux 6.18, loopback TCP, 64 KiB to 1 MiB, BenchmarkRead). They cost the
-// receiving thread the same within the noise, for the work is the copy:
+// Three ways for [backend.OpRead] to receive into given memory were measured with a sender
+// that always has more (Linux 6.18, loopback TCP, 64 KiB to 1 MiB, BenchmarkRead). They cost
+// the receiving thread the same within the noise, for the work is the copy:
 //
 //   - RECV takes what is there: 1.0 to 2.5 completions per fill.
 //   - RECV with MSG_WAITALL needs one completion. But a peer that drips bytes drives
@@ -25,19 +23,13 @@ import (
 //
 // READ_FIXED was level or up to 3 % below RECV in echo runs, so it is used where the
 // mapping can be locked, and RECV where not.
-const fixedReads = true
 
 // Read implements [backend.Backend]. It reports what is there when the operation gets
 // to it, up to all of mem.
 func (b *ring) Read(k backend.Key, fd int, mem []byte) {
-	e := b.sqe()
-	*e = uapi.SQE{
-		Opcode:   uapi.IORING_OP_RECV,
-		Fd:       int32(fd),
-		Addr:     address(mem),
-		Len:      uint32(min(len(mem), maxRead)),
-		UserData: uint64(k),
-	}
+	e := b.sqe(uapi.IORING_OP_RECV, fd, uint64(k))
+	e.Addr = address(mem)
+	e.Len = uint32(min(len(mem), maxRead))
 	if i, ok := b.fixed.find(e.Addr, uint64(e.Len)); ok {
 		e.Opcode, e.BufIndex = uapi.IORING_OP_READ_FIXED, i
 	}

@@ -117,7 +117,7 @@ func TestNoteOnMemlock(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b, err := create(backend.Config{Pool: newPool(t, 1, 512), Mapping: memory(t, 2*limit)}, true)
+	b, err := New(backend.Config{Pool: newPool(t, 1, 512), Mapping: memory(t, 2*limit)}, AllSwitches)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func refusedBySeccomp(t *testing.T, env string) {
 	}
 	pool := newPool(t, 1, 512)
 	forbid(t, uint32(nr))
-	b, err := New(backend.Config{Pool: pool})
+	b, err := New(backend.Config{Pool: pool}, AllSwitches)
 	if err == nil {
 		b.Close()
 		t.Fatal("New succeeded")
@@ -97,7 +97,7 @@ func TestRefusedForDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: 3}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := New(backend.Config{Pool: pool})
+	_, err := New(backend.Config{Pool: pool}, AllSwitches)
 	if !errors.Is(err, syscall.EMFILE) || errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("New: %v, want EMFILE", err)
 	}

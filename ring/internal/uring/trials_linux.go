@@ -149,8 +149,9 @@ func (p *prober) multishotAccept() error {
 	return p.goesOn(c)
 }
 
-// multishotRecv receives one byte. ioprio is added to the operation's.
-func (p *prober) multishotRecv(ioprio uint16) error {
+// multishotRecv receives one byte. ioprio is added to the operation's, which ends after limit
+// bytes if that is not 0.
+func (p *prober) multishotRecv(ioprio uint16, limit uint32) error {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return err
@@ -172,6 +173,7 @@ func (p *prober) multishotRecv(ioprio uint16) error {
 	c, err := p.first(uapi.SQE{
 		Opcode: uapi.IORING_OP_RECV, Fd: int32(pair[0]),
 		Ioprio: uapi.IORING_RECV_MULTISHOT | ioprio, Flags: uapi.IOSQE_BUFFER_SELECT, BufIndex: bufGroup,
+		FileIndex: limit, // optlen
 	})
 	if err != nil {
 		return err

@@ -24,7 +24,8 @@ type ring struct {
 	fixed   fixed
 	cfg     backend.Config
 
-	readFixed bool // register the mapping for Read
+	use       Switches
+	recvLimit uint32 // of a multishot receive, 0 for none
 
 	accepts  map[backend.Key]*accepting
 	inflight int   // operations whose final completion has not been read
@@ -56,7 +57,7 @@ const (
 	// those behind it (SUBMIT_ALL), and the ring belongs to the thread that
 	// enables it, not to the one that creates it (R_DISABLED).
 	setupFlags = uapi.IORING_SETUP_R_DISABLED | uapi.IORING_SETUP_SINGLE_ISSUER |
-		uapi.IORING_SETUP_DEFER_TASKRUN | uapi.IORING_SETUP_TASKRUN_FLAG |
+		uapi.IORING_SETUP_TASKRUN_FLAG |
 		uapi.IORING_SETUP_SUBMIT_ALL | uapi.IORING_SETUP_CLAMP | uapi.IORING_SETUP_CQSIZE
 )
 
@@ -75,10 +76,8 @@ var required = []struct {
 // New creates a ring, disabled until Start. The pool must have at most [MaxBuffers]
 // blocks (EINVAL). Where the kernel lacks something that is needed, or the system
 // forbids io_uring, the error is a [*RefusedError]. New may be called on any thread.
-func New(cfg backend.Config) (backend.Backend, error) { return create(cfg, fixedReads) }
-
-func create(cfg backend.Config, readFixed bool) (backend.Backend, error) {
-	b := &ring{cfg: cfg, readFixed: readFixed, wakeFD: -1}
+func New(cfg backend.Config, use Switches) (backend.Backend, error) {
+	b := &ring{cfg: cfg, use: use, wakeFD: -1}
 	b.q.fd = -1
 	if err := b.open(); err != nil {
 		b.release()
@@ -99,13 +98,22 @@ func (b *ring) open() error {
 	// An operation has at most one completion waiting unless it is a multishot
 	// receive, which takes a buffer for each.
 	blocks := b.cfg.Pool.Blocks()
+	flags := setupFlags
+	if b.use.Has(DeferTaskrun) {
+		flags |= uapi.IORING_SETUP_DEFER_TASKRUN
+	} else {
+		flags |= uapi.IORING_SETUP_COOP_TASKRUN
+	}
 	p := uapi.Params{
-		Flags:     setupFlags | uapi.IORING_SETUP_NO_SQARRAY,
+		Flags:     flags | uapi.IORING_SETUP_NO_SQARRAY,
 		CQEntries: uint32(1) << bits.Len(uint(4*entries+blocks-1)),
 	}
-	fd, errno := uapi.Setup(uint32(entries), &p)
+	fd, errno := -1, syscall.EINVAL
+	if b.use.Has(NoSQArray) {
+		fd, errno = uapi.Setup(uint32(entries), &p)
+	}
 	if errno == syscall.EINVAL { // below 6.6
-		p = uapi.Params{Flags: setupFlags, CQEntries: p.CQEntries}
+		p = uapi.Params{Flags: flags, CQEntries: p.CQEntries}
 		fd, errno = uapi.Setup(uint32(entries), &p)
 	}
 	if errno == syscall.EINVAL {
@@ -169,8 +177,11 @@ func (b *ring) Start() error {
 		return fmt.Errorf("io_uring: start: %w", errno)
 	}
 	b.tid = unix.Gettid()
-	b.q.register()
-	if b.readFixed {
+	b.tryRecvLimit()
+	if b.use.Has(RegisteredRing) {
+		b.q.register()
+	}
+	if b.use.Has(FixedBuffers) {
 		b.registerFixed() // here, so that the pages come from this thread's node
 	}
 	b.armWake()

@@ -12,6 +12,6 @@ import (
 const MaxBuffers = 1 << 15
 
 // New refuses: io_uring is a system call of Linux.
-func New(backend.Config) (backend.Backend, error) {
+func New(backend.Config, Switches) (backend.Backend, error) {
 	return nil, &RefusedError{Op: "setup", Errno: syscall.ENOSYS}
 }

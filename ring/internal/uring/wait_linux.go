@@ -210,13 +210,9 @@ var wakeUnit = [8]byte{1}
 
 // armWake queues the read of the wake descriptor, which is always pending.
 func (b *ring) armWake() {
-	*b.sqe() = uapi.SQE{
-		Opcode:   uapi.IORING_OP_READ,
-		Fd:       int32(b.wakeFD),
-		Addr:     uapi.Addr(&b.scratch.woken),
-		Len:      8,
-		UserData: wakeKey,
-	}
+	e := b.sqe(uapi.IORING_OP_READ, b.wakeFD, wakeKey)
+	e.Addr = uapi.Addr(&b.scratch.woken)
+	e.Len = 8
 }
 
 // wokenUp handles the end of that read. A Wake that comes after the store writes
