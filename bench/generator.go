@@ -98,10 +98,10 @@ func (t *tally) add(o *tally) {
 
 func (t *tally) errors() int64 { return t.lost + t.unsent + t.corrupt + t.duplicate + t.broken }
 
-// newGenerator makes thread number of threads. cpu is where to pin it, or negative.
+// newGenerator makes thread number of threads; o has the back end, the spin and the CPU of its loop.
 // done gets it when it has ended, and must have room. on, if not nil, makes the loop, over
 // another back end than those of the system.
-func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu int, done chan<- *generator, on func(ring.Options) (*ring.Loop, error)) (*generator, error) {
+func newGenerator(w *Workload, number, threads int, o ring.Options, done chan<- *generator, on func(ring.Options) (*ring.Loop, error)) (*generator, error) {
 	g := &generator{
 		w:        w,
 		conns:    make([]conn, w.connsOf(number, threads)),
@@ -130,30 +130,25 @@ func newGenerator(w *Workload, number, threads int, backend ring.Backend, cpu in
 	bounds := w.bounds()
 	frame := maxHeader + bounds.Max
 	spill := len(g.conns)*inFlight*footprint(bounds) + 2*patternBytes(bounds) + 1<<20
-	o := mux.Options{
+	o.Name = fmt.Sprintf("generator/%d", number)
+	o.SpillBytes = min(max(spill, minSpill), maxSpill)
+	o.SendHard = max(64<<20, 2*inFlight*frame)
+	mo := mux.Options{
 		Format:     w.Frame.Format(),
 		MaxMessage: max(frame, 64<<10),
 		OnOpen:     g.opened,
 		OnClose:    g.closed,
-		Ring: ring.Options{
-			Backend:    backend,
-			Name:       fmt.Sprintf("generator/%d", number),
-			SpillBytes: min(max(spill, minSpill), maxSpill),
-			SendHard:   max(64<<20, 2*inFlight*frame),
-		},
-	}
-	if cpu >= 0 {
-		o.Ring.Pin, o.Ring.CPU = true, cpu
+		Ring:       o,
 	}
 	var err error
 	if on == nil {
-		o.Loops = 1
-	} else if g.loop, err = on(o.Ring); err != nil {
+		mo.Loops = 1
+	} else if g.loop, err = on(o); err != nil {
 		return nil, fmt.Errorf("generator: %w", err)
 	} else {
-		o.On = []*ring.Loop{g.loop}
+		mo.On = []*ring.Loop{g.loop}
 	}
-	if g.mux, err = mux.New(o); err != nil {
+	if g.mux, err = mux.New(mo); err != nil {
 		return nil, fmt.Errorf("generator: %w", err)
 	}
 	g.loop = g.mux.Loops()[0]

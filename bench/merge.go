@@ -24,7 +24,7 @@ const (
 var mergeRules = map[string]mergeRule{
 	"messages": mergeSum, "messages_total": mergeSum, "messages_per_second": mergeSum, "mb_per_second": mergeSum,
 	"errors": mergeSum, "lost": mergeSum, "unsent": mergeSum, "corrupt": mergeSum, "duplicate": mergeSum,
-	"broken": mergeSum, "out_of_range": mergeSum, "reconnects": mergeSum, "conns": mergeSum, "rate": mergeSum,
+	"broken": mergeSum, "out_of_range": mergeSum, "reconnects": mergeSum, "conns": mergeSum, "idle": mergeSum, "rate": mergeSum,
 
 	"seconds": mergeOwn, "failure": mergeOwn, "latency_us": mergeOwn, "latency_actual_us": mergeOwn, "lateness_us": mergeOwn,
 	"connect_us": mergeOwn, "classes": mergeOwn, "seed": mergeOwn, "env": mergeOwn, "server": mergeOwn, "policy": mergeOwn,
@@ -153,6 +153,7 @@ func (r *Report) addPart(name string, o *Report, first bool) {
 		r.OutOfRange += o.OutOfRange
 		r.Reconnects += o.Reconnects
 		r.Conns += o.Conns
+		r.Idle += o.Idle
 		r.Rate += o.Rate
 		r.Seconds = max(r.Seconds, o.Seconds)
 		r.Generator = r.Generator.plus(&o.Generator, r.Messages-o.Messages, o.Messages)

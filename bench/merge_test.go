@@ -125,7 +125,7 @@ func TestMergeReportsRefuses(t *testing.T) {
 // in has to say how it is merged. Those without a rule say what the workload is.
 func TestMergeRulesAreComplete(t *testing.T) {
 	workload := []string{"schema", "depth", "size", "arrival", "warmup_seconds", "service", "service_mode", "order", "frame",
-		"target", "kinds", "profile", "replay", "batch", "think", "churn"}
+		"target", "kinds", "profile", "replay", "batch", "think", "churn", "generator_spin_us"}
 	var keys []string
 	for i := range reflect.TypeFor[Report]().NumField() {
 		name, _, _ := strings.Cut(reflect.TypeFor[Report]().Field(i).Tag.Get("json"), ",")

@@ -80,6 +80,9 @@ type Report struct {
 	Batch   int      `json:"batch"`
 	Think   string   `json:"think,omitempty"` // as ParseService reads it
 	Churn   string   `json:"churn,omitempty"` // as ParseChurn reads it
+	Idle    int      `json:"idle,omitempty"`  // connections beside those that send
+	// GeneratorSpinMicros is how long its loops look for replies before they sleep.
+	GeneratorSpinMicros float64 `json:"generator_spin_us,omitempty"`
 	// Reconnects are connections that were made anew in the measured time, and
 	// Connect how long each took, from wanting it.
 	Reconnects int64      `json:"reconnects"`
@@ -137,6 +140,7 @@ func (r *run) report() *Report {
 		}
 	}
 	rep.describe(w)
+	rep.Idle, rep.GeneratorSpinMicros = r.Idle, float64(r.Spin)/float64(time.Microsecond)
 	var measured time.Duration
 	for _, g := range r.threads {
 		sum.add(&g.result)
@@ -232,6 +236,12 @@ func (r *Report) loadText() string {
 		if part.value != "" {
 			s += ", " + part.name + " " + part.value
 		}
+	}
+	if r.Idle > 0 {
+		s += fmt.Sprintf(", %d connections idle", r.Idle)
+	}
+	if r.GeneratorSpinMicros > 0 {
+		s += fmt.Sprintf(", generator looks for replies for %.0f us", r.GeneratorSpinMicros)
 	}
 	if r.Batch > 1 {
 		s += fmt.Sprintf(", %d in a write", r.Batch)

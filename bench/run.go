@@ -24,6 +24,11 @@ type Config struct {
 	// Threads is the number of generator loops, 1 when zero; Backend is theirs.
 	Threads int
 	Backend ring.Backend
+	// Spin is the longest time a generator loop looks for replies before it sleeps, as
+	// ring.Options.Spin. Latencies are then without the time it takes to wake the generator.
+	Spin time.Duration
+	// Idle connections are made beside those that send, and stay open.
+	Idle int
 	// Pin puts each generator loop on a core of its own: behind those of the
 	// embedded server in affinity's plan, or, if the server is elsewhere, the
 	// last ones of the plan. KCM_AFFINITY=off overrides it.
@@ -85,6 +90,12 @@ func (c *Config) Check() error {
 	}
 	if c.Threads < 0 || c.Threads > c.Conns {
 		return &OptionError{"threads", c.Threads, fmt.Sprintf("1 to the number of connections, %d", c.Conns)}
+	}
+	if c.Spin < 0 {
+		return &OptionError{"generator-spin", c.Spin, "a time, or 0"}
+	}
+	if c.Idle < 0 {
+		return &OptionError{"idle", c.Idle, "0 or more"}
 	}
 	if c.Drain < 0 {
 		return &OptionError{"timeout", c.Drain, "a time"}
@@ -183,6 +194,7 @@ type run struct {
 	address string // of the server
 	server  *Server
 	threads []*generator
+	idle    []net.Conn
 	running int // threads that have not ended
 	ended   chan *generator
 	start   time.Time
@@ -247,7 +259,8 @@ func (r *run) begin(ctx context.Context) error {
 	r.filled = make(chan *span, r.Threads*(1+spares))
 	r.figures = newCollector(&r.Workload, r.Threads, r.OnInterval)
 	for i, cpu := range r.cpus(loops) {
-		g, err := newGenerator(&r.Workload, i, r.Threads, r.Backend, cpu, r.ended, nil)
+		o := ring.Options{Backend: r.Backend, Spin: r.Spin, Pin: cpu >= 0, CPU: cpu}
+		g, err := newGenerator(&r.Workload, i, r.Threads, o, r.ended, nil)
 		if err != nil {
 			return err
 		}
@@ -267,6 +280,21 @@ func (r *run) begin(ctx context.Context) error {
 		if err := g.dial(ctx, network, address, r.Drain); err != nil {
 			return r.explain(ctx, err)
 		}
+	}
+	return r.dialIdle(ctx, network, address)
+}
+
+// dialIdle makes the connections that nothing is sent on.
+func (r *run) dialIdle(ctx context.Context, network, address string) error {
+	var d net.Dialer
+	for range r.Idle {
+		each, cancel := context.WithTimeout(ctx, r.Drain)
+		c, err := d.DialContext(each, network, address)
+		cancel()
+		if err != nil {
+			return r.explain(ctx, fmt.Errorf("idle connection %d of %d: %w", len(r.idle)+1, r.Idle, err))
+		}
+		r.idle = append(r.idle, c)
 	}
 	return nil
 }
@@ -494,6 +522,9 @@ func (r *run) failure(rep *Report) error {
 func (r *run) close() {
 	for _, g := range r.threads {
 		_ = g.close() // nothing is left to lose
+	}
+	for _, c := range r.idle {
+		_ = c.Close() // likewise
 	}
 	if r.server != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -109,6 +109,7 @@ func TestRunAgainstItsOwnServer(t *testing.T) {
 				c.Unordered, c.Server.Unordered, c.Server.Dispatch, c.Server.Workers = true, true, Idle, 3
 			},
 			"any order": func(c *Config) { c.Unordered, c.Size = true, Sizes{Min: 8, Max: 20000} },
+			"spinning":  func(c *Config) { c.Spin = 50 * time.Microsecond },
 			"13 bytes": func(c *Config) {
 				c.Unordered, c.Rate, c.Size, c.Service = true, 2000, Sizes{Min: 13, Max: 13}, Service{Shape: Exponential, Time: 2 * time.Microsecond}
 			},
@@ -128,6 +129,9 @@ func TestRunAgainstItsOwnServer(t *testing.T) {
 				}
 				if open := c.Rate > 0; (rep.Lateness != nil) != open || (rep.LatencyActual != nil) != open {
 					t.Errorf("lateness %v, latency from sending %v", rep.Lateness, rep.LatencyActual)
+				}
+				if name == "spinning" && (rep.GeneratorSpinMicros != 50 || !strings.Contains(rep.loadText(), "for 50 us")) {
+					t.Errorf("the generator looks for %v us: %s", rep.GeneratorSpinMicros, rep.loadText())
 				}
 				if name == "fixed" && rep.Messages != 120 {
 					t.Errorf("%d messages of 2000/s in 60 ms", rep.Messages)
@@ -540,5 +544,22 @@ func TestReportTextHasEveryNoteOnce(t *testing.T) {
 		if strings.Count(b.String(), want) != 1 {
 			t.Errorf("not once %q in\n%s", want, b.String())
 		}
+	}
+}
+
+// Idle connections stand beside those that send, and are closed at the end.
+func TestRunBesideIdleConnections(t *testing.T) {
+	s, err := NewServer(ServerOptions{Listen: "127.0.0.1:0", Loops: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := short(s.Addr())
+	c.Idle = 20
+	rep := succeed(t, c)
+	if n := s.Counters().Conns; n < uint64(c.Conns+c.Idle) || rep.Idle != c.Idle || !strings.Contains(rep.loadText(), "20 connections idle") {
+		t.Errorf("%d connections were made: %s", n, rep.loadText())
+	}
+	if err := s.Shutdown(t.Context()); err != nil { // it waits for all to end
+		t.Error(err)
 	}
 }

@@ -120,7 +120,7 @@ func simulated(t *testing.T, w Workload, workers int, stop, stopped time.Duratio
 	turns = append(turns, s.turn)
 
 	r := &run{Config: Config{Workload: w, Threads: 1, Record: true, MaxLateness: DefaultMaxLateness}, running: 1, ended: make(chan *generator, 1)}
-	g, err := newGenerator(&r.Workload, 0, 1, ring.Auto, -1, r.ended, open)
+	g, err := newGenerator(&r.Workload, 0, 1, ring.Options{}, r.ended, open)
 	if err != nil {
 		t.Fatal(err)
 	}

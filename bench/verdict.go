@@ -11,7 +11,8 @@ import (
 //
 //   - Its busiest thread ran, or waited for a processor that others had, for all of the
 //     time but a twentieth. In a closed loop that is no fault if the same holds of the
-//     server in this process: then the server was at its limit as well.
+//     server in this process: then the server was at its limit as well. With Config.Spin, a
+//     thread runs all the time, and only what it waited for a processor counts.
 //   - Open loop: more than 1 % of the measured messages were sent later than
 //     Config.MaxLateness after their time, for want of the generator's own. One that was
 //     held up by the bound on what is in flight, or by a connection that was being made,
@@ -48,7 +49,11 @@ func judge(rep *Report, o own, bound time.Duration) Verdict {
 	var v Verdict
 	g := &rep.Generator
 	open := rep.Lateness != nil
-	if g.demand() >= saturated && (open || rep.Server == nil || rep.Server.demand() < saturated) {
+	demand := g.demand()
+	if rep.GeneratorSpinMicros > 0 {
+		demand -= g.Busy
+	}
+	if demand >= saturated && (open || rep.Server == nil || rep.Server.demand() < saturated) {
 		v.Reasons = append(v.Reasons, fmt.Sprintf("its busiest thread ran for %.0f%% of the time and waited for a processor for %.0f%%, together at most %.0f%% are allowed",
 			100*g.Busy, 100*g.Waiting, 100*saturated))
 	}

@@ -23,6 +23,8 @@ func TestVerdict(t *testing.T) {
 		"open, waiting":              {Report{Lateness: &Quantiles{}, Generator: loaded(0.5, 0.46)}, own{sent: 100}, "waited for a processor for 46%"},
 		"open, both at their limit":  {Report{Lateness: &Quantiles{}, Generator: loaded(0.96, 0), Server: server(1, 0)}, own{}, "ran for 96%"},
 		"open, unsent":               {Report{Lateness: &Quantiles{}, Generator: loaded(0.5, 0)}, own{unsent: 7}, "7 messages were due"},
+		"spinning":                   {Report{GeneratorSpinMicros: 50, Generator: loaded(0.99, 0.01)}, own{}, ""},
+		"spinning, waiting":          {Report{GeneratorSpinMicros: 50, Generator: loaded(0.04, 0.95)}, own{}, "waited for a processor for 95%"},
 		"closed, at ease":            {Report{Generator: loaded(0.94, 0)}, own{}, ""},
 		"closed, busy":               {Report{Generator: loaded(0.95, 0)}, own{}, "ran for 95%"},
 		"closed, server at its own":  {Report{Generator: loaded(0.97, 0), Server: server(0.9, 0.06)}, own{}, ""},

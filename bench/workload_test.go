@@ -84,15 +84,17 @@ func TestCheckNamesTheOption(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]Config{
-		"threads":     {Workload: good(), Threads: 2},
-		"target":      {Workload: good(), Target: "nowhere"},
-		"loops":       {Workload: good(), Server: ServerOptions{Loops: -1}},
-		"spin":        {Workload: good(), Server: ServerOptions{Spin: -1}},
-		"service":     {Workload: good(), Server: ServerOptions{Service: -1}},
-		"service ":    {Workload: good(), Server: ServerOptions{Service: 1, Work: WorkMessage}},
-		"work":        {Workload: good(), Server: ServerOptions{Work: 2}},
-		"max-message": {Workload: good(), Server: ServerOptions{MaxMessage: MaxSize + 1}},
-		"size":        {Workload: good(), Server: ServerOptions{MaxMessage: 63}},
+		"threads":        {Workload: good(), Threads: 2},
+		"target":         {Workload: good(), Target: "nowhere"},
+		"loops":          {Workload: good(), Server: ServerOptions{Loops: -1}},
+		"generator-spin": {Workload: good(), Spin: -1},
+		"idle":           {Workload: good(), Idle: -1},
+		"spin":           {Workload: good(), Server: ServerOptions{Spin: -1}},
+		"service":        {Workload: good(), Server: ServerOptions{Service: -1}},
+		"service ":       {Workload: good(), Server: ServerOptions{Service: 1, Work: WorkMessage}},
+		"work":           {Workload: good(), Server: ServerOptions{Work: 2}},
+		"max-message":    {Workload: good(), Server: ServerOptions{MaxMessage: MaxSize + 1}},
+		"size":           {Workload: good(), Server: ServerOptions{MaxMessage: 63}},
 	} {
 		var o *OptionError
 		if err := c.Check(); !errors.As(err, &o) || o.Option != strings.TrimSpace(name) {

@@ -58,7 +58,7 @@ The keys of the JSON that -json writes:
   seed, warmup_seconds, service, service_mode, order, frame, target, env {...}, server
   {backend, loops, cpus, cpu_ns_per_message, ...}, policy and workers when embedded,
   generator {...}, allocs_per_message, kinds, profile, replay, batch, think, churn,
-  reconnects, connect_us, verdict {valid, reasons}, series [{unix_ms, from_seconds,
+  idle, generator_spin_us, reconnects, connect_us, verdict {valid, reasons}, series [{unix_ms, from_seconds,
   to_seconds, messages, messages_per_second, latency_us, latency_actual_us, lateness_us, in_flight,
   errors}], histograms {latency, actual, lateness, class:NAME: {count, over, max_ns,
   sum_ns, v2}}, began_unix_ms, clock {synchronised, max_error_us, estimated_error_us},
@@ -115,6 +115,8 @@ func defineConfig(f *flag.FlagSet, c *bench.Config) (complete func() error) {
 	defineLoad(f, &c.Workload)
 	order := f.Bool("order", true, "replies of a connection must come in order; false: they may come in any")
 	f.IntVar(&c.Threads, "threads", 1, "loops of the generator")
+	f.DurationVar(&c.Spin, "generator-spin", 0, "longest time the generator looks for replies before it sleeps: latencies are then without its waking up")
+	f.IntVar(&c.Idle, "idle", 0, "connections to make beside -conns, on which nothing is sent")
 	backendFlag(f, &c.Backend)
 	pinFlag(f, &c.Pin)
 	frameFlag(f, &c.Frame)
