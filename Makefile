@@ -76,7 +76,7 @@ dispatch: ## compare how servers hand messages to workers, about 20 minutes; DIS
 framing: ## compare ways of cutting a stream into messages, about a minute; FRAMING= takes flags
 	cd bench/peers && $(GO) run ./cmd/framing $(FRAMING)
 
-peers: ## compare with other echo servers, about 20 minutes; PEERS= takes flags
+peers: ## compare with other echo servers, about an hour; PEERS= takes flags
 	cd bench/peers && $(GO) run ./cmd/peers $(PEERS)
 
 nested: ## build, vet and test the modules bench/peers, mux/muxprom, strparser/formats/recorded, examples/thrift

@@ -51,6 +51,8 @@ func runServe(ctx context.Context, args []string, stdout, _ io.Writer) error {
 		"what to do before an answer: `fixed or message`; fixed is work for -service, message what the message's first 5 payload bytes say (microseconds, 4 bytes big endian; 0 to spin, 1 to sleep)")
 	f.DurationVar(&o.Service, "service", 0, "time to work on each message before it is answered")
 	order := f.Bool("order", true, "workers handle each connection's messages one by one; false: at the same time, and answer in any order")
+	garbage := 0
+	f.Var(text[int]{&garbage, bench.ParseBytes, printBytes}, "garbage", "beside serving, allocate `bytes`, KiB or MiB per second, as the rest of a program would, with 64 MiB in use")
 	backendFlag(f, &o.Backend)
 	pinFlag(f, &o.Pin)
 	frameFlag(f, &o.Frame)
@@ -66,6 +68,9 @@ func runServe(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	s, err := bench.NewServer(o)
 	if err != nil {
 		return wrongOption(err)
+	}
+	if garbage > 0 {
+		defer bench.StartGarbage(garbage).Stop()
 	}
 	p := s.Placement()
 	fmt.Fprintf(stdout, "listening %s\n%s\n", s.Addr(), p)

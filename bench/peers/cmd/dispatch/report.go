@@ -19,7 +19,7 @@ type report struct {
 	SLO      *sloResult      `json:"slo"`
 	One      *tailResult     `json:"one"`
 	Handoff  []handoffResult `json:"handoff"`
-	Targets  []target        `json:"targets"`
+	Targets  []rig.Target    `json:"targets"`
 	Missing  []string        `json:"not_measured,omitempty"`
 	Skipped  []rig.Skip      `json:"skipped,omitempty"`
 	Failures []rig.Failure   `json:"failures,omitempty"`

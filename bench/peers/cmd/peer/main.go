@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kcm-go/kcm/bench"
 	"github.com/kcm-go/kcm/bench/peers/echo"
 )
 
@@ -25,6 +26,7 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:0", "TCP `address` to accept on")
 	procs := flag.Int("procs", 0, "GOMAXPROCS; 0 leaves it to the runtime")
 	workers := flag.Int("workers", 4, "messages handled at a time by "+strings.Join(echo.Dispatchers(), ", "))
+	garbage := flag.Int("garbage", 0, "`bytes` per second to allocate beside serving")
 	work := flag.String("work", "", "\"message\" has workers spend the time a message asks for; empty only echoes")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -41,6 +43,9 @@ func main() {
 	}
 	if *procs > 0 {
 		runtime.GOMAXPROCS(*procs)
+	}
+	if *garbage > 0 {
+		bench.StartGarbage(*garbage) // until the process ends
 	}
 	if err := run(*engine, *listen, echo.Options{Workers: *workers, Work: *work != ""}); err != nil {
 		fmt.Fprintln(os.Stderr, "peer:", err)

@@ -12,13 +12,11 @@ type config struct {
 	Conns int `json:"conns"`
 	Depth int `json:"depth"`
 	Size  int `json:"size"` // payload, bytes
+	// Rate is of an open loop, messages per second in all; 0 is a closed one.
+	Rate int `json:"rate,omitempty"`
 }
 
-// defaultConfigs are small messages one at a time, small messages in batches,
-// and large messages.
-const defaultConfigs = "64x1x64,64x16x64,8x4x64KiB"
-
-// parseConfigs reads a comma-separated list of CONNSxDEPTHxSIZE; a size may end
+// parseConfigs reads a comma-separated list of CONNSxDEPTHxSIZE[@RATE]; a size may end
 // in KiB or MiB.
 func parseConfigs(list string) ([]config, error) {
 	var configs []config
@@ -33,9 +31,10 @@ func parseConfigs(list string) ([]config, error) {
 }
 
 func parseConfig(s string) (config, error) {
+	s, rate, open := strings.Cut(s, "@")
 	parts := strings.Split(s, "x")
 	if len(parts) != 3 {
-		return config{}, fmt.Errorf("want CONNSxDEPTHxSIZE, such as 64x16x64")
+		return config{}, fmt.Errorf("want CONNSxDEPTHxSIZE[@RATE], such as 64x16x64")
 	}
 	size, unit := parts[2], 1
 	if rest, ok := strings.CutSuffix(size, "KiB"); ok {
@@ -51,7 +50,13 @@ func parseConfig(s string) (config, error) {
 		}
 		n[i] = v
 	}
-	c := config{n[0], n[1], n[2] * unit}
+	c := config{Conns: n[0], Depth: n[1], Size: n[2] * unit}
+	if open {
+		var err error
+		if c.Rate, err = strconv.Atoi(rate); err != nil || c.Rate < 1 {
+			return config{}, fmt.Errorf("rate %q: want messages per second", rate)
+		}
+	}
 	if c.Conns < 1 || c.Depth < 1 || c.Size < 0 || c.Size > 16<<20 {
 		return config{}, fmt.Errorf("want at least 1 connection and 1 message in flight, and 0 to 16 MiB")
 	}
@@ -60,15 +65,32 @@ func parseConfig(s string) (config, error) {
 
 // args are the same as arguments of the generator.
 func (c config) args() []string {
-	return []string{"-conns", strconv.Itoa(c.Conns), "-depth", strconv.Itoa(c.Depth), "-size", strconv.Itoa(c.Size)}
+	list := []string{"-conns", strconv.Itoa(c.Conns), "-depth", strconv.Itoa(c.Depth), "-size", strconv.Itoa(c.Size)}
+	if c.Rate > 0 {
+		list = append(list, "-rate", strconv.Itoa(c.Rate), "-arrival", "poisson")
+	}
+	return list
 }
 
 // String is the form that parseConfigs reads.
-func (c config) String() string { return fmt.Sprintf("%dx%dx%s", c.Conns, c.Depth, c.size("")) }
+func (c config) String() string {
+	s := fmt.Sprintf("%dx%dx%s", c.Conns, c.Depth, c.size(""))
+	if c.Rate > 0 {
+		s += fmt.Sprintf("@%d", c.Rate)
+	}
+	return s
+}
 
 // title says the same in words.
 func (c config) title() string {
-	return fmt.Sprintf("%d connections, %d in flight on each, %s", c.Conns, c.Depth, c.size(" "))
+	conns := "connections"
+	if c.Conns == 1 {
+		conns = "connection"
+	}
+	if c.Rate > 0 {
+		return fmt.Sprintf("%d %s, %d messages/s, %s", c.Conns, conns, c.Rate, c.size(" "))
+	}
+	return fmt.Sprintf("%d %s, %d in flight on each, %s", c.Conns, conns, c.Depth, c.size(" "))
 }
 
 func (c config) size(space string) string {

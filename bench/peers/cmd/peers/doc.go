@@ -2,12 +2,13 @@
 // messages per second, over loopback, one core for the server and one for the
 // generator.
 //
-//	go run ./cmd/peers                       # all servers, 15 rounds, about 20 minutes
+//	go run ./cmd/peers                       # all parts, 15 rounds, about an hour
+//	go run ./cmd/peers -only small,lone      # two of them
 //	go run ./cmd/peers -pairs 6 -servers kcm-uring,net,c-epoll -config 64x16x64
 //
 // Package rig starts servers and generator, counts CPU time, and says what that
-// count has in it. Here are the contestants (server.go), the loads (config.go)
-// and the tables (report.go).
+// count has in it. Here are the contestants (server.go), the parts of the comparison with their
+// loads (section.go), what the figures should be (target.go), and the tables (report.go).
 //
 // In a round every server runs once, in a process of its own; the order rotates
 // from round to round, so that drift of the machine meets all servers alike.

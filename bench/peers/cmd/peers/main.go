@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,16 +17,42 @@ func main() { rig.Main("peers", run) }
 // options are the flags.
 type options struct {
 	rig.Options
-	servers, configs string
+	servers, configs, only string
 }
 
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("peers", flag.ContinueOnError)
 	o.Define(f, 15)
-	f.StringVar(&o.servers, "servers", strings.Join(serverNames(), ","), "comma-separated servers")
-	f.StringVar(&o.configs, "config", defaultConfigs, "comma-separated loads, each CONNSxDEPTHxSIZE")
+	f.StringVar(&o.only, "only", "", "comma-separated parts of the comparison: "+strings.Join(sectionNames(), ", ")+"; empty: all")
+	f.StringVar(&o.servers, "servers", "", "compare these, comma-separated, in place of those of the parts; a name may end in +VARIANT")
+	f.StringVar(&o.configs, "config", "", "compare under these loads, comma-separated, each CONNSxDEPTHxSIZE[@RATE], in place of those of the parts")
 	return o, o.Parse(f, args, stderr)
+}
+
+// sections are what the flags choose. With servers or loads of the user's own there is one.
+func (o *options) sections() ([]section, error) {
+	if o.only != "" {
+		if err := rig.Choose("part", strings.Split(o.only, ","), sectionNames()); err != nil {
+			return nil, err
+		}
+	}
+	list := chosen(o.only)
+	if o.servers == "" && o.configs == "" {
+		return list, nil
+	}
+	own := list[0]
+	own.targets = nil
+	if o.servers != "" {
+		own.servers = strings.Split(o.servers, ",")
+	}
+	if o.configs != "" {
+		var err error
+		if own.loads, err = parseConfigs(o.configs); err != nil {
+			return nil, err
+		}
+	}
+	return []section{own}, choose(own.servers)
 }
 
 // run is the program: build, check, measure, report. It returns an error too
@@ -35,12 +62,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	configs, err := parseConfigs(o.configs)
+	parts, err := o.sections()
 	if err != nil {
-		return err
-	}
-	names := strings.Split(o.servers, ",")
-	if err := rig.Choose("server", names, serverNames()); err != nil {
 		return err
 	}
 	r, err := rig.Open(ctx, o.Options, stderr)
@@ -48,27 +71,39 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer r.Close()
-	servers, skipped, err := build(ctx, &r.Build, names, r.Kcmbench)
-	if err != nil {
-		return err
+	rep := &report{Setup: r.Setup()}
+	runs := 0
+	for _, p := range parts {
+		runs += len(p.servers) * len(p.loads) * o.Pairs
 	}
-	servers, unable, err := r.Check(ctx, servers)
-	if err != nil {
-		return err
-	}
-	rep := &report{Setup: r.Setup(), Skipped: append(skipped, unable...)}
-	if len(servers) == 0 {
-		return fmt.Errorf("no server works: %s", rep.markdown())
-	}
-	runs := time.Duration(len(servers) * len(configs) * o.Pairs)
-	fmt.Fprintf(stderr, "%d runs, about %v\n", runs, (runs * (o.Duration + o.Warmup + 100*time.Millisecond)).Round(time.Second))
-	for _, cfg := range configs {
-		samples, failures, err := rounds(ctx, r, cfg, servers)
+	each := o.Duration + o.Warmup + 150*time.Millisecond
+	fmt.Fprintf(stderr, "%d runs, about %v\n", runs, (time.Duration(runs) * each).Round(time.Second))
+	for _, p := range parts {
+		servers, skipped, err := build(ctx, &r.Build, p.servers, r.Kcmbench)
 		if err != nil {
 			return err
 		}
-		rep.Results = append(rep.Results, summarize(cfg, servers, samples))
-		rep.Failures = append(rep.Failures, failures...)
+		servers, unable, err := r.Check(ctx, servers)
+		if err != nil {
+			return err
+		}
+		rep.skip(append(skipped, unable...))
+		if len(servers) == 0 {
+			continue
+		}
+		for _, cfg := range p.loads {
+			samples, failures, err := rounds(ctx, r, &p, cfg, servers)
+			if err != nil {
+				return err
+			}
+			res := summarize(&p, cfg, servers, samples)
+			rep.Results = append(rep.Results, res)
+			rep.Failures = append(rep.Failures, failures...)
+			rep.Targets = append(rep.Targets, res.targets(p.targets)...)
+		}
+	}
+	if len(rep.Results) == 0 {
+		return fmt.Errorf("no server works: %s", rep.markdown())
 	}
 	if err := o.Write(stdout, rep.markdown(), rep); err != nil {
 		return err
@@ -81,19 +116,20 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // sample is what one run of one server gave.
 type sample struct {
-	Server      string  `json:"server"`
-	Round       int     `json:"round"`
-	CPUNanos    float64 `json:"cpu_ns_per_message"`
-	PerSecond   float64 `json:"messages_per_second"`
-	Messages    int64   `json:"messages"`    // exchanged while CPU time was counted
-	CPUDuration int64   `json:"cpu_time_ns"` // of the server in that time
+	Server      string        `json:"server"`
+	Round       int           `json:"round"`
+	CPUNanos    float64       `json:"cpu_ns_per_message"`
+	PerSecond   float64       `json:"messages_per_second"`
+	Latency     rig.Quantiles `json:"latency_us"`
+	Messages    int64         `json:"messages"`    // exchanged while CPU time was counted
+	CPUDuration int64         `json:"cpu_time_ns"` // of the server in that time
 }
 
-// rounds runs every server once in each round under load cfg.
-func rounds(ctx context.Context, r *rig.Rig, cfg config, servers []rig.Server) ([]sample, []rig.Failure, error) {
+// rounds runs every server of a section once in each round under load cfg.
+func rounds(ctx context.Context, r *rig.Rig, p *section, cfg config, servers []rig.Server) ([]sample, []rig.Failure, error) {
 	var samples []sample
 	failures, err := r.Rounds(ctx, cfg.String(), servers, func(round int, s rig.Server) error {
-		one, err := r.Once(ctx, s, append(cfg.args(), r.Times()...)...)
+		one, err := r.Once(ctx, s, slices.Concat(cfg.args(), r.Times(), p.gen)...)
 		if err != nil {
 			return err
 		}
@@ -102,6 +138,7 @@ func rounds(ctx context.Context, r *rig.Rig, cfg config, servers []rig.Server) (
 			Round:       round,
 			CPUNanos:    one.CPUNanos(),
 			PerSecond:   one.PerSecond,
+			Latency:     one.Latency,
 			Messages:    one.Messages(),
 			CPUDuration: int64(one.CPU),
 		})

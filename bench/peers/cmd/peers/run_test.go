@@ -45,7 +45,7 @@ func TestRun(t *testing.T) {
 	if err := json.Unmarshal(b, &rep); err != nil {
 		t.Fatal(err)
 	}
-	if len(rep.Results) != 2 || rep.Results[1].Config != (config{2, 4, 1024}) {
+	if len(rep.Results) != 2 || rep.Results[1].Config != (config{Conns: 2, Depth: 4, Size: 1024}) {
 		t.Fatalf("results for %+v", rep.Results)
 	}
 	servers := []string{"kcm-uring", "kcm-epoll", "net", "c-epoll"}
@@ -82,7 +82,7 @@ func TestRun(t *testing.T) {
 	if string(file) != stdout.String() {
 		t.Error("-md differs from standard output")
 	}
-	for _, want := range []string{"### 2 connections, 4 in flight on each, 1 KiB", "| c-epoll ", "cpu kcm-uring/server", "50.0 % confidence"} {
+	for _, want := range []string{"### small: 2 connections, 4 in flight on each, 1 KiB", "| c-epoll ", "cpu kcm-uring/server", "50.0 % confidence"} {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("no %q in\n%s", want, stdout.String())
 		}
@@ -163,7 +163,10 @@ func TestFlagErrors(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"-servers net,nosuch", `no server "nosuch", have kcm-uring,`},
 		{"-servers net,net", "twice"},
-		{"-config 64x1", `config "64x1": want CONNSxDEPTHxSIZE`},
+		{"-config 64x1", `config "64x1": want CONNSxDEPTHxSIZE[@RATE]`},
+		{"-config 1x1x64@0", `rate "0"`},
+		{"-servers net+nosuch", `no variant "nosuch", have garbage, idle, spin, two`},
+		{"-only nosuch", `no part "nosuch", have small,`},
 		{"-config 0x1x64", "at least 1 connection"},
 		{"-config 1x1x17MiB", "0 to 16 MiB"},
 		{"-pairs 0", "-pairs 0"},
@@ -180,7 +183,8 @@ func TestFlagErrors(t *testing.T) {
 }
 
 func TestConfigString(t *testing.T) {
-	configs, err := parseConfigs(defaultConfigs + ",1x2x3MiB,1x1x0")
+	const list = "64x1x64,8x4x64KiB,1x2x3MiB,1x1x0,64x1x64@30000"
+	configs, err := parseConfigs(list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +192,7 @@ func TestConfigString(t *testing.T) {
 	for _, c := range configs {
 		names = append(names, c.String())
 	}
-	if got, want := strings.Join(names, ","), defaultConfigs+",1x2x3MiB,1x1x0"; got != want {
+	if got, want := strings.Join(names, ","), list; got != want {
 		t.Errorf("configs %s, want %s", got, want)
 	}
 }

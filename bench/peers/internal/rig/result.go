@@ -16,6 +16,7 @@ type Result struct {
 	Lost   int64 `json:"lost"`   // not answered when the generator gave up
 	Unsent int64 `json:"unsent"` // not even sent then
 
+	Latency  Quantiles  `json:"latency_us"`  // from the intended time in an open loop
 	Lateness *Quantiles `json:"lateness_us"` // of the generator; open loop only
 	Classes  []Class    `json:"classes"`     // by service time; none if messages carry none
 }

@@ -20,6 +20,7 @@ type Server struct {
 	Name string
 	Argv []string
 	Env  []string // added to the environment
+	Idle int      // connections to hold beside those of the generator
 }
 
 // Skip is a server that did not take part, and why.
@@ -154,6 +155,13 @@ func (r *Rig) Once(ctx context.Context, s Server, load ...string) (_ Run, err er
 	addr, err := srv.Listening(ctx)
 	if err != nil {
 		return Run{}, err
+	}
+	if s.Idle > 0 {
+		others, err := connect(ctx, srv.PID(), addr, s.Idle)
+		if err != nil {
+			return Run{}, err
+		}
+		defer others.close()
 	}
 	before, err := readCPU("/proc", srv.PID())
 	if err != nil {
