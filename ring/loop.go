@@ -12,6 +12,7 @@ import (
 	"github.com/kcm-go/kcm/affinity"
 	"github.com/kcm-go/kcm/internal/invariants"
 	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/ring/internal/uring"
 	"github.com/kcm-go/kcm/sgmsg"
 )
 
@@ -172,6 +173,9 @@ func (l *Loop) Start() error {
 		// issuer are this loop's, so the thread must die with it.
 		runtime.LockOSThread()
 		l.label()
+		if l.opt.use.Has(uring.ShortSlice) {
+			_ = shortenSlice() // without it wakes take longer
+		}
 		if l.opt.Pin && l.opt.CPU >= 0 {
 			if err := affinity.Pin(l.opt.CPU); err != nil {
 				_ = l.be.Close()

@@ -17,6 +17,7 @@ const (
 	FixedBuffers                        // Read uses READ_FIXED into the registered mapping; else RECV
 	RecvLimit                           // a multishot receive ends after Config.RecvBytes; else after some 32 buffers
 	HugePages                           // for the loop: huge pages for receive memory
+	ShortSlice                          // for the loop: short time slices for its thread
 	VectoredSend                        // for the loop: one send for all that is queued; else for each piece
 )
 
@@ -25,7 +26,7 @@ const AllSwitches = 1<<len(switchNames) - 1
 
 var switchNames = [...]string{
 	"defer-taskrun", "no-sqarray", "registered-ring", "fixed-buffers", "recv-limit",
-	"huge-pages", "vectored-send",
+	"huge-pages", "short-slice", "vectored-send",
 }
 
 // ParseSwitches returns the default changed by a list such as
