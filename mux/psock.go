@@ -95,7 +95,7 @@ func (p *Psock) Value() any {
 func (p *Psock) Index() int { return p.index }
 
 // RemoteAddr returns the peer's address; nil for one that was attached while connecting, until
-// it stands.
+// it stands. It stays known after the end, and is made anew by each call.
 func (p *Psock) RemoteAddr() net.Addr { return p.stream.RemoteAddr() }
 
 // Mux returns the Mux the connection belongs to.

@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"math"
 	"syscall"
 
 	"github.com/kcm-go/kcm/ring/internal/backend"
@@ -28,7 +29,7 @@ import (
 // because receive buffers are short and the region is what is left to make
 // progress with.
 func (s *Stream) large() bool {
-	rest := s.want - s.unread.Len()
+	rest := int(s.want) - s.unread.Len()
 	if rest <= 0 || s.loop.mem.region == nil {
 		return false
 	}
@@ -51,11 +52,15 @@ func (s *Stream) expectOther(n int) {
 		n = 0
 		s.dropTail()
 	}
-	if s.expect == 0 {
-		s.window = 0
+	was := s.expect
+	s.expect = uint32(min(n, math.MaxInt32))
+	if n > 0 {
+		x := s.ownSide()
+		if was == 0 {
+			x.window = 0
+		}
+		x.window = max(x.window, n)
 	}
-	s.expect = n
-	s.window = max(s.window, n)
 }
 
 // ahead reports whether the stream is in bulk and at a message boundary.
@@ -66,8 +71,8 @@ func (s *Stream) ahead() bool {
 // reserveAhead gets memory for a message of the expected length, behind the last
 // one if it fits there. Without memory to spare the stream leaves bulk.
 func (s *Stream) reserveAhead() bool {
-	if !s.useTail(s.expect) {
-		e, err := s.loop.mem.reserve(min(s.window, s.loop.mem.regionMax))
+	if !s.useTail(int(s.expect)) {
+		e, err := s.loop.mem.reserve(min(s.side.window, s.loop.mem.regionMax))
 		if err != nil || s.loop.queued.head != nil {
 			if err == nil {
 				e.Buf.Release()
@@ -75,9 +80,10 @@ func (s *Stream) reserveAhead() bool {
 			s.expect = 0
 			return false
 		}
-		s.body, s.filled = e, 0
+		x := s.ownSide()
+		x.body, x.filled = e, 0
 	}
-	s.early, s.least = true, 1
+	s.side.early, s.side.least = true, 1
 	s.loop.eager.push(s)
 	return true
 }
@@ -85,22 +91,23 @@ func (s *Stream) reserveAhead() bool {
 // useTail makes the body in the room that the last one left if n bytes fit there,
 // or gives that room up.
 func (s *Stream) useTail(n int) bool {
-	t := s.tail
+	x := s.side
+	t := x.tail
 	if t.Buf == 0 || int(t.Len) < n {
 		s.dropTail()
 		return false
 	}
-	s.tail = sgmsg.Element{}
-	t.Len = min(t.Len, uint32(max(n, s.window)))
-	s.body, s.filled = t, 0
+	x.tail = sgmsg.Element{}
+	t.Len = min(t.Len, uint32(max(n, x.window)))
+	x.body, x.filled = t, 0
 	return true
 }
 
 // dropTail gives up the room that the last body left.
 func (s *Stream) dropTail() {
-	if s.tail.Buf != 0 {
-		s.tail.Buf.Release()
-		s.tail = sgmsg.Element{}
+	if x := s.side; x.tail.Buf != 0 {
+		x.tail.Buf.Release()
+		x.tail = sgmsg.Element{}
 	}
 }
 
@@ -109,7 +116,7 @@ func (l *Loop) reclaim() {
 	for s := l.eager.pop(); s != nil; s = l.eager.pop() {
 		s.expect = 0
 		s.dropTail()
-		if s.early && s.ops&bit(backend.OpRead) != 0 && s.ending&bit(backend.OpRead) == 0 {
+		if s.side.early && s.ops&bit(backend.OpRead) != 0 && s.ending&bit(backend.OpRead) == 0 {
 			s.ending |= bit(backend.OpRead)
 			l.be.Cancel(s.key(backend.OpRead))
 		}
@@ -119,22 +126,23 @@ func (l *Loop) reclaim() {
 // grant reserves the body; true also when it turned out not to be needed.
 func (s *Stream) grant() bool {
 	const receiving = 1<<backend.OpRecv | 1<<backend.OpRead
-	if s.state != open_ || s.body.Buf != 0 || s.ops&receiving != 0 || !s.large() {
+	if s.state != open_ || s.side.body.Buf != 0 || s.ops&receiving != 0 || !s.large() {
 		return true
 	}
-	rest := s.want - s.unread.Len()
+	rest := int(s.want) - s.unread.Len()
 	if !s.useTail(rest) {
 		n := rest
 		if s.expect > 0 {
-			n = max(n, s.window)
+			n = max(n, s.side.window)
 		}
 		e, err := s.loop.mem.reserve(min(n, s.loop.mem.regionMax))
 		if err != nil {
 			return false
 		}
-		s.body, s.filled = e, 0
+		x := s.ownSide()
+		x.body, x.filled = e, 0
 	}
-	s.early, s.least = false, min(uint32(rest), s.body.Len)
+	s.side.early, s.side.least = false, min(uint32(rest), s.side.body.Len)
 	s.loop.stats.Large++
 	return true
 }
@@ -142,9 +150,9 @@ func (s *Stream) grant() bool {
 func (s *Stream) read(ev *backend.Event) {
 	if ev.Res > 0 {
 		s.loop.stats.BytesIn += uint64(ev.Res)
-		s.filled += uint32(ev.Res)
+		s.side.filled += uint32(ev.Res)
 	}
-	over := s.filled >= s.least || s.want == 0
+	over := s.side.filled >= s.side.least || s.want == 0
 	if over && s.expect > 0 {
 		s.resize()
 	}
@@ -162,11 +170,11 @@ func (s *Stream) read(ev *backend.Event) {
 
 // resize adapts the window to what the last read brought.
 func (s *Stream) resize() {
-	switch {
-	case s.filled == s.body.Len && s.window+s.expect <= maxWindow:
-		s.window += s.expect
-	case s.filled <= s.body.Len/4:
-		s.window = s.expect
+	switch x, n := s.side, int(s.expect); {
+	case x.filled == x.body.Len && x.window+n <= maxWindow:
+		x.window += n
+	case x.filled <= x.body.Len/4:
+		x.window = n
 	}
 }
 
@@ -175,19 +183,20 @@ const maxWindow = 256 << 10
 
 // endBody turns what was read of a body into an unread chunk.
 func (s *Stream) endBody() {
-	if s.body.Buf == 0 {
+	x := s.side
+	if x.body.Buf == 0 {
 		return
 	}
-	e := s.body
-	e.Len = s.filled
-	s.body, s.filled, s.early = sgmsg.Element{}, 0, false
+	e := x.body
+	e.Len = x.filled
+	x.body, x.filled, x.early = sgmsg.Element{}, 0, false
 	s.loop.eager.remove(s)
 	if room := e.Buf.Cap() - int(e.Off+e.Len); s.state == open_ && s.expect > 0 && e.Len > 0 && room > 0 {
 		e.Buf.Retain()
-		s.tail = sgmsg.Element{Buf: e.Buf, Off: e.Off + e.Len, Len: uint32(room)}
+		x.tail = sgmsg.Element{Buf: e.Buf, Off: e.Off + e.Len, Len: uint32(room)}
 		s.loop.eager.push(s)
 	}
-	if s.state == open_ || s.state == closing && s.detach != nil {
+	if s.state == open_ || s.state == closing && x.detach != nil {
 		s.unread.Append(e) // an empty one is released
 		if s.state == open_ {
 			s.loop.ready.push(s)

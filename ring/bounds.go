@@ -12,7 +12,7 @@ func (s *Stream) KeepBoundaries() { s.bounded = true }
 // unless fn moves them. It works inside Handler.Closed, after KeepBoundaries.
 func (s *Stream) Unsent(fn func(part *sgmsg.Message)) {
 	at, off := s.written, 0
-	for _, end := range s.bounds.pending(at) {
+	for _, end := range s.side.bounds.pending(at) {
 		n := int(end - at)
 		at = end
 		var part sgmsg.Message

@@ -18,7 +18,7 @@ func (s *Stream) Close(cause error) { s.end(cause) }
 // arrive are discarded, the write side is shut down when the queue is empty,
 // and the stream is closed at the peer's end of stream or after Options.Linger.
 func (s *Stream) Drain(cause error) {
-	if s.state >= draining || s.detach != nil { // a detach drains already
+	if s.state >= draining || s.side.detach != nil { // a detach drains already
 		return
 	}
 	if s.state == connecting {
@@ -26,12 +26,13 @@ func (s *Stream) Drain(cause error) {
 		return
 	}
 	l := s.loop
-	s.state, s.cause = draining, cause
+	s.state = draining
+	s.ends(cause)
 	l.ready.remove(s) // unread chunks stay until the end: a handler may be looking at one
 	l.queued.remove(s)
-	l.StopTimer(&s.timer)
+	l.StopTimer(&s.side.timer)
 	s.want = 0
-	if s.rerr != nil || s.failed != nil {
+	if s.side.rerr != nil || s.side.failed != nil {
 		s.end(cause)
 		return
 	}
@@ -44,10 +45,10 @@ func (s *Stream) Drain(cause error) {
 func (s *Stream) shutdownWrite() {
 	s.shut = true
 	if err := s.loop.be.Shutdown(int(s.fd), syscall.SHUT_WR); err != nil || s.eof {
-		s.end(s.cause)
+		s.end(s.side.cause)
 		return
 	}
-	s.loop.StartTimer(&s.stall, s.loop.opt.Linger, s)
+	s.loop.StartTimer(&s.ownSide().stall, s.loop.opt.Linger, s)
 }
 
 // Detach gives the descriptor back once everything queued has been sent. fn is
@@ -55,11 +56,11 @@ func (s *Stream) shutdownWrite() {
 // the bytes that were received and not consumed, which it may move; or with an
 // error if the stream ended first. Handler.Closed is called after fn.
 func (s *Stream) Detach(fn func(fd int, rest *sgmsg.Message, err error)) {
-	if s.state != open_ || s.detach != nil || s.failed != nil {
+	if s.state != open_ || s.side.detach != nil || s.side.failed != nil {
 		fn(-1, nil, ErrClosed)
 		return
 	}
-	s.detach = fn
+	s.ownSide().detach = fn
 	s.seal() // from now on Push is refused
 	s.proceed()
 }
@@ -68,11 +69,11 @@ func (s *Stream) Detach(fn func(fd int, rest *sgmsg.Message, err error)) {
 // accepted is in the rest of Handler.Closed, and so its peer may have got a part of a message.
 // A stream that Detach was called on is given to the first.
 func (s *Stream) DetachNow(fn func(fd int, rest *sgmsg.Message, err error)) {
-	if s.state != open_ || s.detach != nil || s.failed != nil {
+	if s.state != open_ || s.side.detach != nil || s.side.failed != nil {
 		fn(-1, nil, ErrClosed)
 		return
 	}
-	s.detach, s.rush = fn, true
+	s.ownSide().detach, s.rush = fn, true
 	s.end(nil)
 }
 
@@ -83,23 +84,24 @@ func (s *Stream) end(cause error) {
 		return
 	}
 	l := s.loop
-	if s.failed != nil {
-		cause = s.failed
+	if s.side.failed != nil {
+		cause = s.side.failed
 	}
-	if s.detach != nil && (cause != nil || !s.rush && (!s.sealed || s.out.Len() > 0)) { // ended before it could be given away
-		fn := s.detach
-		s.detach = nil
+	if s.side.detach != nil && (cause != nil || !s.rush && (!s.sealed || s.out.Len() > 0)) { // ended before it could be given away
+		fn := s.side.detach
+		s.side.detach = nil
 		if cause == nil {
 			cause = ErrClosed
 		}
 		defer fn(-1, nil, cause)
 	}
-	s.state, s.cause = closing, cause
+	s.state = closing
+	s.ends(cause)
 	for _, q := range [...]*streamList{&l.ready, &l.dirty, &l.stuck, &l.starved, &l.queued, &l.held, &l.eager} {
 		q.remove(s)
 	}
-	l.StopTimer(&s.timer)
-	l.StopTimer(&s.stall)
+	l.StopTimer(&s.side.timer)
+	l.StopTimer(&s.side.stall)
 	if s.sealed {
 		s.cut()
 	} else {
@@ -119,7 +121,7 @@ func (s *Stream) end(cause error) {
 // cut ends both directions, unless the descriptor is to be given away. No guest may be
 // writing.
 func (s *Stream) cut() {
-	if s.detach == nil {
+	if s.side.detach == nil {
 		_ = s.loop.be.Shutdown(int(s.fd), syscall.SHUT_RDWR) // fails when the peer was faster
 	}
 }
@@ -127,6 +129,9 @@ func (s *Stream) cut() {
 // bury is the last step: nothing is in flight any more.
 func (s *Stream) bury() {
 	l := s.loop
+	if invariants.Enabled {
+		invariants.Check(noSide.blank(), "ring: noSide was written to")
+	}
 	invariants.Check(s.sealed, "ring: the end of a stream that others may write to")
 	s.endBody()
 	s.dropTail()
@@ -136,7 +141,7 @@ func (s *Stream) bury() {
 	switch {
 	case s.fd < 0:
 		err = l.err
-	case s.detach == nil:
+	case s.side.detach == nil:
 		_ = l.be.CloseFD(fd)
 	default:
 		err = l.be.Detach(fd)
@@ -146,11 +151,11 @@ func (s *Stream) bury() {
 	l.stats.Closed++
 	s.wakeWaiters()
 	s.settleLast()
-	if fn := s.detach; fn != nil {
+	if fn := s.side.detach; fn != nil {
 		fn(fd, &s.unread, err)
 	}
 	s.unread.Reset()
-	s.h.Closed(s, s.cause, &s.out)
+	s.h.Closed(s, s.side.cause, &s.out)
 	s.out.Reset()
 	if s.shared {
 		s.tellBehind() // nobody shall wait for this stream

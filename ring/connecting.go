@@ -2,7 +2,6 @@ package ring
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"syscall"
 
@@ -59,18 +58,6 @@ func (s *Stream) toldConnected(err syscall.Errno) bool {
 		return false
 	}
 	_, remote := s.loop.be.Names(int(s.fd))
-	addr := netAddr(remote)
-	s.found.Store(&addr)
+	s.isOf(remote)
 	return true
-}
-
-// RemoteAddr returns the peer's address: *net.TCPAddr or *net.UnixAddr.
-func (s *Stream) RemoteAddr() net.Addr {
-	if s.remote != nil {
-		return s.remote
-	}
-	if a := s.found.Load(); a != nil {
-		return *a
-	}
-	return nil
 }

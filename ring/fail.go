@@ -17,18 +17,18 @@ import (
 
 // fail ends the sending, for the reason cause.
 func (s *Stream) fail(cause error) {
-	if s.state != open_ || s.detach != nil {
+	if s.state != open_ || s.side.detach != nil {
 		s.end(cause)
 		return
 	}
-	if s.failed != nil {
+	if s.side.failed != nil {
 		return
 	}
 	l := s.loop
-	s.failed = cause
+	s.ownSide().failed = cause
 	l.dirty.remove(s)
 	l.stuck.push(s) // so that its out queue is copied out of receive buffers
-	l.StopTimer(&s.stall)
+	l.StopTimer(&s.side.stall)
 	s.seal()
 	if s.shared {
 		s.tellBehind()
@@ -40,7 +40,7 @@ func (s *Stream) fail(cause error) {
 }
 
 // Failed returns what ended the sending, nil if nothing has. Loop's thread.
-func (s *Stream) Failed() error { return s.failed }
+func (s *Stream) Failed() error { return s.side.failed }
 
 // broken is the part of fail that waits for a guest to leave.
 func (s *Stream) broken() {

@@ -1,19 +1,36 @@
 package ring
 
+import "github.com/kcm-go/kcm/internal/invariants"
+
 // listKind names the loop's lists a stream can be in, each at most once.
 type listKind uint8
 
 const (
 	inReady listKind = iota
 	inDirty
+	inHeld
 	inStuck
-	inDying
 	inStarved
 	inQueued
-	inHeld
 	inEager
+	inDying // with the link of inReady: a stream that dies is in no other list
 	listKinds
 )
+
+// ownLinks is how many kinds have their links in the stream itself, those for which it
+// takes no more than a message that came in pieces. The others are in its side.
+const ownLinks = inStuck
+
+// link returns the stream's link of a list that it is in or is about to be in.
+func (s *Stream) link(k listKind) *streamLink {
+	switch {
+	case k < ownLinks:
+		return &s.links[k]
+	case k == inDying:
+		return &s.links[inReady]
+	}
+	return &s.side.links[k-ownLinks]
+}
 
 // streamList is a FIFO of streams, doubly linked through the streams themselves.
 type streamList struct {
@@ -28,11 +45,15 @@ func (l *streamList) push(s *Stream) {
 	if s.member&(1<<l.kind) != 0 {
 		return
 	}
+	if l.kind >= ownLinks && l.kind != inDying {
+		s.ownSide()
+	}
+	invariants.Check(l.kind != inDying || s.member == 0, "ring: a stream that dies is in a list")
 	s.member |= 1 << l.kind
-	k := &s.links[l.kind]
+	k := s.link(l.kind)
 	k.prev, k.next = l.tail, nil
 	if l.tail != nil {
-		l.tail.links[l.kind].next = s
+		l.tail.link(l.kind).next = s
 	} else {
 		l.head = s
 	}
@@ -45,18 +66,18 @@ func (l *streamList) remove(s *Stream) {
 		return
 	}
 	s.member &^= 1 << l.kind
-	k := s.links[l.kind]
+	k := s.link(l.kind)
 	if k.prev != nil {
-		k.prev.links[l.kind].next = k.next
+		k.prev.link(l.kind).next = k.next
 	} else {
 		l.head = k.next
 	}
 	if k.next != nil {
-		k.next.links[l.kind].prev = k.prev
+		k.next.link(l.kind).prev = k.prev
 	} else {
 		l.tail = k.prev
 	}
-	s.links[l.kind] = streamLink{}
+	*k = streamLink{}
 	l.n--
 }
 

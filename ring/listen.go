@@ -179,7 +179,7 @@ func (l *Loop) Dial(to net.Addr, h Handler) (*Stream, error) {
 	}
 	_ = l.be.NoDelay(fd) // unix sockets have no such option
 	s := l.newStream(fd, h, connecting)
-	s.remote = to
+	s.isOf(addr)
 	s.ops |= bit(backend.OpConnect)
 	l.be.Connect(s.key(backend.OpConnect), fd, &addr)
 	return s, nil
@@ -189,12 +189,12 @@ func (s *Stream) connected(ev *backend.Event) {
 	if s.state != connecting {
 		return
 	}
-	if s.remote == nil {
+	if s.peer.kind.Load() == peerUnknown {
 		if !s.toldConnected(ev.Err()) {
 			return
 		}
 	} else if err := ev.Err(); err != 0 {
-		s.end(fmt.Errorf("connect %s: %w", s.remote, err))
+		s.end(fmt.Errorf("connect %s: %w", s.RemoteAddr(), err))
 		return
 	}
 	s.state = open_

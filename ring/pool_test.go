@@ -20,7 +20,7 @@ func (b *bed) fillRegion(size int) (*rec, *ringtest.Peer) {
 	r, peer := b.pair()
 	r.need = size
 	b.write(peer, make([]byte, 10))
-	b.until("the region is in use", func() bool { return r.s.body.Buf != 0 })
+	b.until("the region is in use", func() bool { return r.s.side.body.Buf != 0 })
 	if used := b.l.mem.region.InUse(); used != b.l.opt.RegionBytes {
 		b.t.Fatalf("%d bytes of the region are in use, want all %d", used, b.l.opt.RegionBytes)
 	}
@@ -250,7 +250,7 @@ func TestReleaseElsewhereWakesTheLoop(t *testing.T) {
 				peer := attach(t, l, holder)
 				if need > 0 { // the head takes a buffer, which is not held
 					peer.Write(make([]byte, 10))
-					waitOn(t, l, "the body has begun", func() bool { return holder.s.body.Buf != 0 })
+					waitOn(t, l, "the body has begun", func() bool { return holder.s.side.body.Buf != 0 })
 					do(t, l, func() { holder.hold.Reset() })
 					peer.Write(make([]byte, size-10))
 					waitOn(t, l, "the body is held", func() bool { return len(holder.got) == size })
@@ -455,7 +455,7 @@ func TestMessageOutlivesTheLoop(t *testing.T) {
 		want := random(3, size)
 		peer := attach(t, l, r)
 		peer.Write(want[:100])
-		waitOn(t, l, "the body has begun", func() bool { return r.s.body.Buf != 0 })
+		waitOn(t, l, "the body has begun", func() bool { return r.s.side.body.Buf != 0 })
 		peer.Write(want[100:])
 		waitOn(t, l, "all has come", func() bool { return len(r.got) == size })
 		reply := message(t, l, want[:300])

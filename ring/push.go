@@ -188,7 +188,7 @@ func (b *box) waiting() int64 { return b.bytes.Load() - b.ticket.boxed.Load() }
 // tellBehind makes what is owed known to the others.
 func (s *Stream) tellBehind() {
 	n := int64(s.owed())
-	if s.failed != nil { // nobody waits for it
+	if s.side.failed != nil { // nobody waits for it
 		n = 0
 	}
 	s.box.Load().behind.Store(n)
@@ -271,8 +271,8 @@ func (s *Stream) called() {
 	}
 	if s.state < closing {
 		switch {
-		case s.fate != nil:
-			s.fail(s.fate)
+		case s.side.fate != nil:
+			s.fail(s.side.fate)
 		case s.state < draining && s.owed() > s.loop.opt.SendHard:
 			s.fail(errTooMuchQueued)
 		}
@@ -287,7 +287,7 @@ func (s *Stream) proceed() {
 		if s.ops == 0 {
 			s.loop.dying.push(s)
 		}
-	case s.failed != nil:
+	case s.side.failed != nil:
 	case s.out.Len() == 0:
 		s.drained()
 	default:
@@ -296,7 +296,9 @@ func (s *Stream) proceed() {
 }
 
 // leaving reports whether the stream takes no more from others.
-func (s *Stream) leaving() bool { return s.state > open_ || s.detach != nil || s.failed != nil }
+func (s *Stream) leaving() bool {
+	return s.state > open_ || s.side.detach != nil || s.side.failed != nil
+}
 
 // gather moves the box to the out queue, taking the door for it, unless a guest is
 // there. It reports false when somebody held the lock; then the task comes again.
@@ -307,7 +309,9 @@ func (s *Stream) gather() bool {
 		return false
 	}
 	b.closed = b.closed || s.leaving()
-	s.fate = b.fate
+	if b.fate != nil {
+		s.ownSide().fate = b.fate
+	}
 	door := b.door.Load()
 	if door >= doorGuest {
 		b.mu.Unlock()
@@ -319,7 +323,7 @@ func (s *Stream) gather() bool {
 		if n := b.left.Len(); n > 0 {
 			b.ticket.gatherLeft(s.written + uint64(n))
 			if s.bounded {
-				s.bounds.putFront(n, s.written)
+				s.ownSide().bounds.putFront(n, s.written)
 			}
 			if s.out.Len() > 0 {
 				s.out.MoveTo(&b.left)
@@ -331,7 +335,7 @@ func (s *Stream) gather() bool {
 		if b.queue.Len() > 0 {
 			b.ticket.gatherQueue(s.written + uint64(s.out.Len()))
 			if s.bounded {
-				s.bounds.insert(b.ends, s.written, s.out.Len())
+				s.ownSide().bounds.insert(b.ends, s.written, s.out.Len())
 				b.ends = b.ends[:0]
 			}
 			b.queue.MoveTo(&s.out)
@@ -402,7 +406,7 @@ func (s *Stream) seal() bool {
 	switch {
 	case s.state == closing:
 		s.cut()
-	case s.failed != nil && s.state == open_:
+	case s.side.failed != nil && s.state == open_:
 		s.broken()
 	}
 	return true

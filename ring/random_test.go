@@ -159,7 +159,7 @@ func (a *actor) act() {
 		}
 		if err := s.Send(m); err != nil {
 			m.Release()
-			if !a.closing && s.state == open_ && s.failed == nil {
+			if !a.closing && s.state == open_ && s.side.failed == nil {
 				a.t.Fatalf("stream %d: Send: %v", a.id, err)
 			}
 			return

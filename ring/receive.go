@@ -12,7 +12,7 @@ func (s *Stream) received(ev *backend.Event) {
 	switch {
 	case ev.Res > 0:
 		l.stats.BytesIn += uint64(ev.Res)
-		if s.state == draining || s.state == closing && s.detach == nil {
+		if s.state == draining || s.state == closing && s.side.detach == nil {
 			ev.Buf.Release()
 			break
 		}
@@ -45,16 +45,18 @@ func (s *Stream) ended(err error) {
 	if s.Ended() {
 		return
 	}
-	if s.failed != nil {
-		err = s.failed
+	if s.side.failed != nil {
+		err = s.side.failed
 	}
-	s.eof, s.rerr = err == nil, err
+	if s.eof = err == nil; !s.eof {
+		s.ownSide().rerr = err
+	}
 	switch s.state {
 	case open_:
 		s.loop.ready.push(s)
 	case draining:
 		if err != nil || s.shut {
-			s.end(s.cause)
+			s.end(s.side.cause)
 		}
 	}
 }
@@ -63,7 +65,7 @@ func (s *Stream) deliver() {
 	holds := s.h.DataReady(s)
 	if s.Ended() && !s.told && s.state == open_ {
 		s.told = true
-		s.h.StateChange(s, s.rerr)
+		s.h.StateChange(s, s.side.rerr)
 	}
 	if s.state != open_ {
 		return
@@ -87,8 +89,8 @@ func (s *Stream) steer() {
 	if s.state != open_ && s.state != draining {
 		return
 	}
-	if s.failed != nil && s.told && s.unread.Len() == 0 {
-		s.end(s.failed)
+	if s.side.failed != nil && s.told && s.unread.Len() == 0 {
+		s.end(s.side.failed)
 		return
 	}
 	l := s.loop
@@ -107,7 +109,7 @@ func (s *Stream) steer() {
 			l.be.Recv(s.key(want), int(s.fd))
 		case backend.OpRead:
 			s.ops |= bit(want)
-			l.be.Read(s.key(want), int(s.fd), s.body.Bytes()[s.filled:])
+			l.be.Read(s.key(want), int(s.fd), s.side.body.Bytes()[s.side.filled:])
 		}
 		return
 	}
@@ -127,8 +129,8 @@ func (s *Stream) receiveOp() backend.Op {
 		return backend.OpNone
 	case s.state == draining:
 		return backend.OpRecv
-	case s.body.Buf != 0:
-		if s.want == 0 && !s.early { // the message was given up: its bytes go back to unread
+	case s.side.body.Buf != 0:
+		if s.want == 0 && !s.side.early { // the message was given up: its bytes go back to unread
 			return backend.OpNone
 		}
 		return backend.OpRead

@@ -15,7 +15,7 @@ import (
 // sends, ENOBUFS when the queue would exceed its hard limit, which ends the
 // stream.
 func (s *Stream) Send(m *sgmsg.Message) error {
-	if s.state > open_ || s.failed != nil {
+	if s.state > open_ || s.side.failed != nil {
 		return ErrClosed
 	}
 	if s.shared || s.bounded || s.out.Len()+m.Len() > s.loop.opt.SendHard {
@@ -41,7 +41,7 @@ func (s *Stream) sendMore(m *sgmsg.Message) error {
 	}
 	m.MoveTo(&s.out)
 	if s.bounded {
-		s.bounds.add(s.written+uint64(n), s.written)
+		s.ownSide().bounds.add(s.written+uint64(n), s.written)
 	}
 	if s.shared {
 		s.tellBehind()
@@ -69,7 +69,7 @@ func (s *Stream) Written() uint64 {
 
 // Overdrawn reports that the out queue is over its soft limit: whoever fills it
 // should wait (Await).
-func (s *Stream) Overdrawn() bool { return s.owed() > s.loop.opt.SendSoft && s.failed == nil }
+func (s *Stream) Overdrawn() bool { return s.owed() > s.loop.opt.SendSoft && s.side.failed == nil }
 
 // owed is the length of the out queue without a message with a ticket.
 func (s *Stream) owed() int {
@@ -99,13 +99,17 @@ func (s *Stream) Await(w *Waiter) bool {
 		return false
 	}
 	w.queued = true
-	w.next, s.waiters = s.waiters, w
+	x := s.ownSide()
+	w.next, x.waiters = x.waiters, w
 	return true
 }
 
 func (s *Stream) wakeWaiters() {
-	w := s.waiters
-	s.waiters = nil
+	w := s.side.waiters
+	if w == nil {
+		return
+	}
+	s.side.waiters = nil
 	for w != nil {
 		next := w.next
 		w.next, w.queued = nil, false
@@ -116,7 +120,7 @@ func (s *Stream) wakeWaiters() {
 
 func (s *Stream) wantSend() {
 	const busy = 1<<backend.OpSend | 1<<backend.OpPoll | 1<<backend.OpConnect
-	if s.ops&busy == 0 && s.out.Len() > 0 && (s.state == open_ || s.state == draining) && s.failed == nil && (!s.away || s.enter()) {
+	if s.ops&busy == 0 && s.out.Len() > 0 && (s.state == open_ || s.state == draining) && s.side.failed == nil && (!s.away || s.enter()) {
 		s.loop.dirty.push(s)
 	}
 }
@@ -151,7 +155,7 @@ func (s *Stream) sent(ev *backend.Event) {
 	l := s.loop
 	if ev.Res < 0 {
 		switch {
-		case s.failed != nil:
+		case s.side.failed != nil:
 			s.settleFailed()
 		case ev.Err() == syscall.EAGAIN:
 			s.awaitSpace()
@@ -169,11 +173,11 @@ func (s *Stream) sent(ev *backend.Event) {
 	if s.state >= closing {
 		return
 	}
-	if s.failed != nil {
+	if s.side.failed != nil {
 		s.settleFailed()
 		return
 	}
-	s.loop.StopTimer(&s.stall)
+	s.loop.StopTimer(&s.side.stall)
 	switch {
 	case s.out.Len() == 0:
 		if s.shared || s.leaving() {
@@ -185,7 +189,7 @@ func (s *Stream) sent(ev *backend.Event) {
 		s.wantSend()
 	}
 	// Last, because those who are woken send at once.
-	if s.waiters != nil && s.owed() <= l.opt.SendSoft/2 {
+	if s.side.waiters != nil && s.owed() <= l.opt.SendSoft/2 {
 		s.wakeWaiters()
 	}
 	if s.ticketed {
@@ -201,8 +205,8 @@ func (s *Stream) awaitSpace() {
 	s.ops |= bit(backend.OpPoll)
 	l.be.Poll(s.key(backend.OpPoll), int(s.fd))
 	l.stuck.push(s)
-	if d := l.opt.SendTimeout; d > 0 && !s.stall.Armed() {
-		l.StartTimer(&s.stall, d, s)
+	if d := l.opt.SendTimeout; d > 0 && !s.side.stall.Armed() { // stuck has made the side
+		l.StartTimer(&s.side.stall, d, s)
 	}
 }
 
@@ -212,7 +216,7 @@ func (s *Stream) drained() {
 	case s.leaving():
 		switch {
 		case !s.sealed: // a guest may be writing: the task goes on
-		case s.detach != nil:
+		case s.side.detach != nil:
 			s.end(nil)
 		case !s.shut:
 			s.shutdownWrite()
@@ -231,7 +235,7 @@ func (l *Loop) evict() {
 	before := l.stats.Evicted
 	defer func() { l.tellEvicted(l.stats.Evicted != before) }()
 	for s := l.stuck.head; s != nil; {
-		next := s.links[inStuck].next
+		next := s.link(inStuck).next
 		if s.ops&bit(backend.OpSend) == 0 && pins(&s.out, l.mem.recv) {
 			if err := s.out.Compact(l.mem.recv, l.mem.spill); err != nil {
 				l.sacrifice()
@@ -241,7 +245,7 @@ func (l *Loop) evict() {
 		}
 		s = next
 	}
-	for s := l.held.head; s != nil; s = s.links[inHeld].next {
+	for s := l.held.head; s != nil; s = s.link(inHeld).next {
 		s.h.Evict(s, l.mem.recv)
 		if pins(&s.unread, l.mem.recv) {
 			if s.unread.Compact(l.mem.recv, l.mem.spill) != nil {

@@ -151,10 +151,10 @@ func (l *Loop) remaining(t *Timer) time.Duration {
 func (s *Stream) line() streamLine {
 	return streamLine{
 		id: s.id, gen: s.gen, fd: s.fd, state: s.state, ops: s.ops, ending: s.ending, member: s.member,
-		unread: s.unread.Len(), want: s.want, out: s.out.Len(), pushed: s.Pushed(), written: s.Written(),
-		body: s.body.Len, filled: s.filled, eof: s.eof, shut: s.shut, detach: s.detach != nil, waited: s.waiters != nil,
-		failed: s.failed, rerr: s.rerr, remote: s.RemoteAddr(),
-		expires: s.loop.remaining(&s.timer), stallsIn: s.loop.remaining(&s.stall),
+		unread: s.unread.Len(), want: int(s.want), out: s.out.Len(), pushed: s.Pushed(), written: s.Written(),
+		body: s.side.body.Len, filled: s.side.filled, eof: s.eof, shut: s.shut, detach: s.side.detach != nil, waited: s.side.waiters != nil,
+		failed: s.side.failed, rerr: s.side.rerr, remote: s.RemoteAddr(),
+		expires: s.loop.remaining(&s.side.timer), stallsIn: s.loop.remaining(&s.side.stall),
 	}
 }
 

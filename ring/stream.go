@@ -2,6 +2,7 @@ package ring
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -65,6 +66,7 @@ type Handler interface {
 // Methods are for the loop's thread, except Push, PushTicket, Pushed, Crowded, Kick, Loop and
 // RemoteAddr.
 type Stream struct {
+	// What is used for each message comes first.
 	loop *Loop
 	h    Handler
 	id   uint32
@@ -77,48 +79,33 @@ type Stream struct {
 	state    streamState
 	eof      bool // the peer has ended its side
 	bounded  bool // KeepBoundaries
-	kicked   atomic.Bool
 	shut     bool // our side is shut down for writing
 	shared   bool // Push has left something for the loop
 	away     bool // the loop does not hold the door; see push.go
 	sealed   bool // the loop holds the door for good
 	ticketed bool // a message with a ticket is in the out queue
 	rush     bool // DetachNow: what is queued is not waited for
+	chunks   bool // the message in progress goes without the large region
+	told     bool // StateChange was called
 	sending  int32
+	want     uint32 // bytes missing of the message in progress, at most; 0: not known
+	expect   uint32 // in bulk: length of the last large message; else 0
+	side     *side  // what most streams do not need; never nil
 	written  uint64 // bytes accepted by the kernel from the out queue
 
-	links [listKinds]streamLink
-
 	unread sgmsg.Message
-	want   int           // bytes missing of the message in progress; 0: not known
-	body   sgmsg.Element // large-region memory being filled; see body.go
-	filled uint32
-	least  uint32        // bytes of body that must come before it is of use
-	early  bool          // body was reserved before its message was announced
-	tail   sgmsg.Element // room behind the last body's bytes, in the same buffer
-	expect int           // in bulk: length of the last large message; else 0
-	window int           // in bulk: how much to read at a time
-	chunks bool          // the message in progress goes without the large region
-	told   bool          // StateChange was called
-	rerr   error         // what ended the receive side
-	failed error         // what ended the sending; see fail
+	out    sgmsg.Message
+	links  [ownLinks]streamLink
 
-	out     sgmsg.Message
-	waiters *Waiter
+	box  atomic.Pointer[box]  // nil until the first Push or the end
+	kick atomic.Pointer[kick] // nil until the first Kick
+	peer peer
+}
 
-	cause  error
-	detach func(fd int, rest *sgmsg.Message, err error)
-	remote net.Addr
-	found  atomic.Pointer[net.Addr] // in place of remote, of AttachConnecting
-
-	kick     Task
-	timer    Timer // the handler's
-	timerGen uint32
-	stall    Timer // send timeout, later linger
-
-	box    atomic.Pointer[box] // nil until the first Push or the end
-	fate   error               // what others found out that ends the stream
-	bounds bounds
+// kick is the task of Kick.
+type kick struct {
+	task   Task
+	posted atomic.Bool
 }
 
 type streamState uint8
@@ -136,8 +123,7 @@ func bit(op backend.Op) uint16 { return 1 << op }
 func (s *Stream) key(op backend.Op) backend.Key { return backend.MakeKey(op, s.gen, s.id) }
 
 func (l *Loop) newStream(fd int, h Handler, st streamState) *Stream {
-	s := &Stream{loop: l, h: h, fd: int32(fd), state: st}
-	s.kick.Run = s.check
+	s := &Stream{loop: l, h: h, fd: int32(fd), state: st, side: &noSide}
 	s.id, s.gen = l.enroll(s)
 	return s
 }
@@ -155,7 +141,7 @@ func (l *Loop) Attach(fd int, h Handler) (*Stream, error) {
 	_ = l.be.NoDelay(fd) // unix sockets have no such option
 	s := l.newStream(fd, h, open_)
 	_, remote := l.be.Names(fd)
-	s.remote = netAddr(remote)
+	s.isOf(remote)
 	l.stats.Opened++
 	s.steer()
 	return s, nil
@@ -178,7 +164,7 @@ func (s *Stream) LocalAddr() net.Addr {
 }
 
 // Ended reports whether the receive side has ended: no more bytes will come.
-func (s *Stream) Ended() bool { return s.eof || s.rerr != nil }
+func (s *Stream) Ended() bool { return s.eof || s.side.rerr != nil }
 
 // Readable returns the number of unread bytes.
 func (s *Stream) Readable() int { return s.unread.Len() }
@@ -198,7 +184,7 @@ func (s *Stream) Consume(n int) { s.unread.TrimFront(n) }
 // progress needs; 0: none or unknown. When many are missing the stream reads
 // them into one contiguous buffer.
 func (s *Stream) Want(n int) {
-	s.want = n
+	s.want = uint32(min(n, math.MaxInt32))
 	if n == 0 {
 		s.chunks = false
 	}
@@ -213,13 +199,21 @@ func (s *Stream) Alloc(n int) (sgmsg.Element, error) { return s.loop.Alloc(n) }
 // Kick asks for a call of the handler's Check on the loop's thread. Requests
 // that come before it collapse into one. Safe for concurrent use.
 func (s *Stream) Kick() {
-	if s.kicked.CompareAndSwap(false, true) {
-		s.loop.PostTask(&s.kick)
+	k := s.kick.Load()
+	if k == nil {
+		k = new(kick)
+		k.task.Run = s.check
+		if !s.kick.CompareAndSwap(nil, k) {
+			k = s.kick.Load()
+		}
+	}
+	if k.posted.CompareAndSwap(false, true) {
+		s.loop.PostTask(&k.task)
 	}
 }
 
 func (s *Stream) check() {
-	s.kicked.Store(false)
+	s.kick.Load().posted.Store(false)
 	if s.state == open_ {
 		s.h.Check(s)
 		s.steer()
@@ -232,21 +226,22 @@ func (s *Stream) StartTimer(d time.Duration, gen uint32) {
 	if s.state >= draining {
 		return // Closed is the last call
 	}
-	s.timerGen = gen
-	s.loop.StartTimer(&s.timer, d, s)
+	x := s.ownSide()
+	x.timerGen = gen
+	s.loop.StartTimer(&x.timer, d, s)
 }
 
 // StopTimer disarms it.
-func (s *Stream) StopTimer() { s.loop.StopTimer(&s.timer) }
+func (s *Stream) StopTimer() { s.loop.StopTimer(&s.side.timer) }
 
 // Expire implements Expirer for the stream's own timers.
 func (s *Stream) Expire(t *Timer) {
 	switch {
-	case t == &s.timer:
-		s.h.Expired(s, s.timerGen)
+	case t == &s.side.timer:
+		s.h.Expired(s, s.side.timerGen)
 		s.steer()
 	case s.state == draining && s.shut:
-		s.end(s.cause) // the linger is over
+		s.end(s.side.cause) // the linger is over
 	default:
 		s.fail(syscall.ETIMEDOUT)
 	}
@@ -269,7 +264,7 @@ func (s *Stream) complete(ev *backend.Event) {
 		switch {
 		case s.state == connecting:
 			s.askConnected()
-		case s.failed == nil:
+		case s.side.failed == nil:
 			s.loop.stuck.remove(s)
 			s.wantSend()
 		}
