@@ -28,9 +28,13 @@ const (
 	makesWritable = unix.EPOLLOUT | unix.EPOLLHUP | unix.EPOLLERR
 )
 
-// desc is what is known of one descriptor. A Key of 0 is no operation.
+// desc is what is known of one descriptor. A Key of 0 is no operation. There is one for
+// each descriptor number up to the highest, so it is small, and has no pointer that the
+// garbage collector would have to look for.
 type desc struct {
 	gen      uint32 // counts attachments, so that events of an earlier one are known
+	next     int32
+	read     uint32 // the memory of Read, in epoll.reads; 0: none
 	attached bool
 	readable bool // reading may yield something
 	writable bool // writing may succeed; false after a short write
@@ -38,12 +42,40 @@ type desc struct {
 	unix     bool // a unix socket
 	wantOut  bool // EPOLLOUT is registered
 	linked   bool // in the ready list
-	next     int32
 
 	in      backend.Key // Accept, Recv, Read or RecvMsg
 	poll    backend.Key
 	connect backend.Key
-	mem     []byte // of Read
+}
+
+// reads is the memory of Reads that are in flight. Number 0 is not given to any.
+type reads struct {
+	mem  [][]byte
+	free []uint32
+}
+
+func (r *reads) add(mem []byte) uint32 {
+	if len(r.free) == 0 {
+		if len(r.mem) == 0 {
+			r.mem = append(r.mem, nil)
+		}
+		r.mem = append(r.mem, mem)
+		return uint32(len(r.mem) - 1)
+	}
+	i := r.free[len(r.free)-1]
+	r.free = r.free[:len(r.free)-1]
+	r.mem[i] = mem
+	return i
+}
+
+// forget ends the input operation of d, if there is one.
+func (b *epoll) forget(d *desc) {
+	d.in = 0
+	if i := d.read; i != 0 {
+		d.read = 0
+		b.reads.mem[i] = nil
+		b.reads.free = append(b.reads.free, i)
+	}
 }
 
 // list is a queue of descriptors linked through desc.next.
@@ -237,7 +269,7 @@ func (b *epoll) cancel(k backend.Key, fd int32) bool {
 	d := &b.descs[fd]
 	switch k {
 	case d.in:
-		d.in, d.mem = 0, nil
+		b.forget(d)
 	case d.poll:
 		d.poll = 0
 	case d.connect:

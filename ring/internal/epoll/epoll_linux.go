@@ -41,7 +41,8 @@ type epoll struct {
 	free []sgmsg.BufID // provided buffers; the last released is the warmest
 
 	epfd    int
-	descs   []desc  // by descriptor number
+	descs   []desc // by descriptor number
+	reads   reads
 	slots   []int32 // descriptor by slot of a key, a cache for Cancel
 	ready   list
 	due     queue

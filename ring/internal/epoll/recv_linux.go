@@ -12,7 +12,7 @@ import (
 
 func (b *epoll) Recv(k backend.Key, fd int) { b.arm(k, fd) }
 
-func (b *epoll) Read(k backend.Key, fd int, mem []byte) { b.arm(k, fd).mem = mem }
+func (b *epoll) Read(k backend.Key, fd int, mem []byte) { b.arm(k, fd).read = b.reads.add(mem) }
 
 func (b *epoll) RecvMsg(k backend.Key, fd int) { b.arm(k, fd) }
 
@@ -57,11 +57,12 @@ func (b *epoll) serveRecv(fd int, d *desc) {
 
 // serveRead makes one event of what is there, or none.
 func (b *epoll) serveRead(fd int, d *desc) {
-	if len(d.mem) == 0 {
+	mem := b.reads.mem[d.read]
+	if len(mem) == 0 {
 		b.finish(d, -int32(syscall.EINVAL))
 		return
 	}
-	n, e := b.recv(fd, d, d.mem)
+	n, e := b.recv(fd, d, mem)
 	if e != 0 || n == 0 {
 		b.endRecv(d, e)
 		return

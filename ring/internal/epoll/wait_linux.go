@@ -168,7 +168,7 @@ func (b *epoll) serve() {
 // finish ends the descriptor's input operation.
 func (b *epoll) finish(d *desc, res int32) {
 	b.emit(backend.Event{Key: d.in, Res: res})
-	d.in, d.mem = 0, nil
+	b.forget(d)
 }
 
 // drained notes that there is nothing to read until the next edge.
