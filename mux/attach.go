@@ -86,13 +86,13 @@ func (m *Mux) place(fn func(*shard) (*Psock, error)) (p *Psock, err error) {
 
 // adopt makes a Psock, on which sockets may send, of a connected descriptor. Loop's thread.
 func (m *Mux) adopt(sh *shard, fd int, cookie uint64) (*Psock, error) {
-	return m.receive(sh, fd, func(p *Psock) { p.given, p.shared = cookie, true })
+	return m.receive(sh, fd, func(p *Psock) { p.ownSide().given, p.shared = cookie, true })
 }
 
 // expect is adopt of a descriptor that is connecting: upper hears when it stands.
 func (m *Mux) expect(sh *shard, fd int, cookie uint64) (*Psock, error) {
 	return m.enter(sh, func(p *Psock) (err error) {
-		p.given, p.shared = cookie, true
+		p.ownSide().given, p.shared = cookie, true
 		p.stream, err = sh.loop.AttachConnecting(fd, (*upper)(p))
 		return err
 	})
@@ -117,8 +117,7 @@ func (m *Mux) enter(sh *shard, open func(*Psock) error) (*Psock, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Psock{mux: m, shard: sh, index: index, resumed: sh.loop.Now()}
-	p.waiter.Wake = p.drained
+	p := &Psock{mux: m, shard: sh, index: int32(index), flow: &noFlow, side: &noSide}
 	if m.opt.Handshake != nil {
 		p.greeting = &greeting{psock: p}
 	}
@@ -157,7 +156,7 @@ func (m *Mux) Dial(ctx context.Context, network, address string) (*Psock, error)
 	opened := make(chan error, 1)
 	p, err := m.place(func(sh *shard) (*Psock, error) {
 		return m.enter(sh, func(p *Psock) (err error) {
-			p.opened, p.shared = opened, true
+			p.ownSide().opened, p.shared = opened, true
 			p.stream, err = sh.loop.Dial(to, (*upper)(p))
 			return err
 		})
@@ -285,7 +284,7 @@ func (s *server) accepted(fd int) {
 	}
 }
 
-func (s *server) open(sh *shard, fd int, who guest) {
+func (s *server) open(sh *shard, fd int, who *guest) {
 	if _, err := s.mux.receive(sh, fd, func(p *Psock) { p.guest = who }); err != nil {
 		s.mux.guests.dismiss(who)
 		sh.loop.Discard(fd)

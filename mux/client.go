@@ -401,7 +401,7 @@ func (cl *Client) lose(p *Psock, cause error) {
 		case ph == callSent && r.swap(callSent, callMoving):
 			if !s.call.Resend {
 				s.state.Store(r.word(callEnded))
-				told = append(told, lost{r, &CallError{Psock: p.index, Cause: cause}})
+				told = append(told, lost{r, &CallError{Psock: p.Index(), Cause: cause}})
 			} else if err := cl.again(r); err != nil {
 				if _, ok := r.end(); ok {
 					told = append(told, lost{r, err})

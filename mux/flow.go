@@ -6,7 +6,7 @@ import (
 	"github.com/kcm-go/kcm/ring"
 )
 
-// flow is a connection to the steering: at most steer.cap readers are at work on it at a
+// flow is a connection to the steering, made when it passes its first message: at most steer.cap readers are at work on it at a
 // time, each with a slot, which it keeps from burst to burst. A burst that may start
 // has a slot too; those that find none wait in the backlog, by order of admission.
 //
@@ -24,16 +24,23 @@ import (
 type flow struct {
 	behind  atomic.Int64 // charged to the backlog
 	gate    atomic.Uint32
-	next    *Psock      // in steer.freed, with gateFreed
-	over    atomic.Bool // a Work function returned End: no more messages are handled
-	looking atomic.Bool // look is posted
-	look    ring.Task   // has the loop see to it that the flow is let in
+	owed    atomic.Int64 // messages passed and not handled
+	lingers atomic.Bool  // side.later is to run when owed is 0
+	next    *Psock       // in steer.freed, with gateFreed
+	over    atomic.Bool  // a Work function returned End: no more messages are handled
+	looking atomic.Bool  // look is posted
+	look    ring.Task    // has the loop see to it that the flow is let in
+	resume  ring.Task    // ends the pause of a parked connection
+	bound   *Socket      // FIFO: who gets the messages of this callback; loop's thread
 
 	// Under steer.mu.
 	admitted uint64    // messages so far
 	slots    int       // readers at work, and bursts that may start
 	backlog  burstList // bursts that wait for a slot; the last may be parked
 }
+
+// noFlow stands for that of a connection that has passed nothing. It is never written to.
+var noFlow flow
 
 // A flow's gate is shut by bars and opened by admitFreed, both under steer.mu; unbar, which
 // anybody may call, asks for the latter.
@@ -42,6 +49,13 @@ const (
 	gateBarred        // nothing of the flow starts
 	gateFreed         // likewise, but it is in steer.freed
 )
+
+// blank reports whether nothing is set, as far as anything would use it.
+func (f *flow) blank() bool {
+	return f.behind.Load() == 0 && f.gate.Load() == gateOpen && f.owed.Load() == 0 && !f.lingers.Load() && f.next == nil &&
+		!f.over.Load() && !f.looking.Load() && f.look.Run == nil && f.resume.Run == nil && f.bound == nil &&
+		f.admitted == 0 && f.slots == 0 && f.backlog == burstList{}
+}
 
 // spare returns how many more messages of p may start at a time.
 func (st *steer) spare(p *Psock) int {
@@ -74,7 +88,7 @@ func (st *steer) shelve(b *burst) {
 // unshelve takes the first burst of a backlog, nil if there is none. Its connection goes
 // on if it is parked and half of its backlog is free.
 func (st *steer) unshelve(p *Psock) *burst {
-	f := &p.flow
+	f := p.flow
 	b := f.backlog.pop()
 	if b == nil {
 		return nil
@@ -152,7 +166,7 @@ func (st *steer) bars(b *burst) bool {
 		return false
 	}
 	p := b.psock
-	f := &p.flow
+	f := p.flow
 	// Who makes room does so first and looks at the gate second; we the other way round.
 	shut := f.gate.CompareAndSwap(gateOpen, gateBarred)
 	crowded := p.crowded()
@@ -182,7 +196,7 @@ func (b *burst) early() bool {
 // lookSoon has the loop find out whether the out queue is over its limit, in which case
 // drained comes later. If it is not, or not any more, that was all.
 func (p *Psock) lookSoon() {
-	f := &p.flow
+	f := p.flow
 	if !f.looking.CompareAndSwap(false, true) {
 		return
 	}
@@ -199,7 +213,7 @@ func (p *Psock) lookSoon() {
 
 // unbar lets a flow start again. Any goroutine; it does not wait.
 func (p *Psock) unbar() {
-	f := &p.flow
+	f := p.flow
 	if f.gate.Load() != gateBarred || !f.gate.CompareAndSwap(gateBarred, gateFreed) {
 		return
 	}
@@ -217,7 +231,7 @@ func (p *Psock) unbar() {
 // admitFreed lets in the flows that unbar was called for.
 func (st *steer) admitFreed() {
 	for p := st.freed.Swap(nil); p != nil; {
-		f := &p.flow
+		f := p.flow
 		next := f.next
 		f.next = nil
 		f.gate.Store(gateOpen)

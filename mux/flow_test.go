@@ -36,7 +36,7 @@ func TestFlowBarredWhileRoomIsMadeIsLookedAfter(t *testing.T) {
 	stories(t, Options{}, func(w *story) {
 		a := w.open(60, 60)
 		st, b := w.waiting(a)
-		f := &a.p.flow
+		f := a.p.flow
 		var asked, told atomic.Int32
 		var others sync.WaitGroup
 		others.Go(func() { // as Stream.Crowded, which tells nobody

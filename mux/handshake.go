@@ -66,8 +66,8 @@ func (p *Psock) endGreeting() {
 		p.greeting = nil
 		p.shard.loop.StopTimer(&g.timer)
 		p.state.CompareAndSwap(uint32(Greeting), uint32(Open))
-		if p.pooled != nil && !p.leaving {
-			p.pooled.established()
+		if p.side.pooled != nil && !p.leaving {
+			p.side.pooled.established()
 		}
 		p.offer()
 	}

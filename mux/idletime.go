@@ -60,7 +60,7 @@ func (i *idleTimer) Expire(*ring.Timer) {
 // busy reports that the connection waits for us, or we for it to read: it is not idle
 // then. Loop's thread.
 func (p *Psock) busy() bool {
-	return p.holds > 0 || p.owed.Load() > 0 || p.stream.Queued() > 0 || p.stream.Pushing()
+	return p.holds > 0 || p.flow.owed.Load() > 0 || p.stream.Queued() > 0 || p.stream.Pushing()
 }
 
 // stopIdle ends the watch, if there is one.

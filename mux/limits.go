@@ -20,43 +20,55 @@ type guests struct {
 
 	mu    sync.Mutex
 	n     int
-	peers map[netip.Addr]int // connections of each that has one
-	gone  chan struct{}      // closed when n is 0; nil while nobody waits for that
+	peers map[netip.Addr]*guest // of whom there are connections
+	gone  chan struct{}         // closed when n is 0; nil while nobody waits for that
 }
 
-// guest is what a connection is counted as. The zero guest, of a connection that Serve has
-// not brought, is not counted.
+// guest is whom connections of Serve are counted as: a peer, or nobody in particular.
 type guest struct {
-	counted bool
-	peer    netip.Addr // not valid: of no peer in particular
+	peer netip.Addr
+	n    int // connections of the peer, under guests.mu
 }
+
+// anybody is the guest of all whose peers are not counted.
+var anybody guest
 
 // admit counts the new connection fd, unless there are too many. Thread of the loop that
 // accepted it.
-func (g *guests) admit(l *ring.Loop, fd int) (guest, bool) {
-	who := guest{counted: true}
+func (g *guests) admit(l *ring.Loop, fd int) (*guest, bool) {
+	var peer netip.Addr
 	if g.perPeer > 0 {
-		who.peer = peerOf(l.RemoteAddr(fd))
+		peer = peerOf(l.RemoteAddr(fd))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.max > 0 && g.n >= g.max || who.peer.IsValid() && g.peers[who.peer] >= g.perPeer {
+	who := &anybody
+	if peer.IsValid() {
+		if who = g.peers[peer]; who == nil {
+			who = &guest{peer: peer}
+		}
+	}
+	if g.max > 0 && g.n >= g.max || who != &anybody && who.n >= g.perPeer {
 		g.refused.Add(1)
-		return guest{}, false
+		return nil, false
 	}
 	g.n++
-	if who.peer.IsValid() {
+	if who == &anybody {
+		return who, true
+	}
+	if who.n++; who.n == 1 {
 		if g.peers == nil {
-			g.peers = map[netip.Addr]int{}
+			g.peers = map[netip.Addr]*guest{}
 		}
-		g.peers[who.peer]++
+		g.peers[peer] = who
 	}
 	return who, true
 }
 
-// dismiss counts a connection out. Any goroutine.
-func (g *guests) dismiss(who guest) {
-	if !who.counted {
+// dismiss counts a connection out; nil, of one that Serve has not brought, was not counted.
+// Any goroutine.
+func (g *guests) dismiss(who *guest) {
+	if who == nil {
 		return
 	}
 	g.mu.Lock()
@@ -65,10 +77,10 @@ func (g *guests) dismiss(who guest) {
 		close(g.gone)
 		g.gone = nil
 	}
-	if !who.peer.IsValid() {
+	if who == &anybody {
 		return
 	}
-	if g.peers[who.peer]--; g.peers[who.peer] == 0 {
+	if who.n--; who.n == 0 {
 		delete(g.peers, who.peer)
 	}
 }

@@ -43,7 +43,7 @@ func (p *Psock) tellOpened() {
 	}
 }
 
-// tellEnded is called once p.cause is final.
+// tellEnded is called once the cause is final.
 func (p *Psock) tellEnded() {
 	j := p.shard.journal
 	if j == nil {
@@ -53,13 +53,13 @@ func (p *Psock) tellEnded() {
 	attrs := p.which()
 	var panicked *PanicError
 	switch {
-	case errors.As(p.cause, &panicked):
+	case errors.As(p.side.cause, &panicked):
 		level = slog.LevelError
 		attrs = append(attrs, slog.String(watch.Cause, fmt.Sprintf("handler panicked: %v", panicked.Value)),
 			slog.String(watch.Stack, string(panicked.Stack)))
-	case p.cause != nil:
+	case p.side.cause != nil:
 		level = slog.LevelInfo
-		attrs = append(attrs, watch.Because(p.cause))
+		attrs = append(attrs, watch.Because(p.side.cause))
 	}
 	if !p.stood {
 		what, limit = "connection failed", &j.failed
@@ -73,7 +73,7 @@ func (p *Psock) which() []slog.Attr {
 	if a := p.RemoteAddr(); a != nil {
 		remote = a.String()
 	}
-	return []slog.Attr{slog.Int(watch.Psock, p.index), slog.String(watch.Remote, remote)}
+	return []slog.Attr{slog.Int(watch.Psock, p.Index()), slog.String(watch.Remote, remote)}
 }
 
 func (sh *shard) tellRefused(ln net.Listener) {

@@ -168,7 +168,7 @@ func (m *Mux) onThread() bool {
 }
 
 func (sh *shard) add(p *Psock) {
-	p.place = len(sh.psocks)
+	p.place = int32(len(sh.psocks))
 	sh.psocks = append(sh.psocks, p)
 	sh.load.Add(1)
 	sh.stats.opened++
@@ -241,7 +241,11 @@ func (m *Mux) dismiss(index int) {
 // given away.
 func (m *Mux) forget(p *Psock) {
 	m.guests.dismiss(p.guest)
-	p.guest = guest{}
-	claimed.drop(p.given)
-	p.given = 0 // it may come again before we are told that p has ended
+	p.guest = nil
+	given := p.side.given
+	if given == 0 {
+		return
+	}
+	claimed.drop(given)
+	p.side.given = 0 // it may come again before we are told that p has ended
 }

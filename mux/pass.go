@@ -27,6 +27,9 @@ type passing struct {
 func (p *Psock) pass(msg *sgmsg.Message) {
 	sh := p.shard
 	ps := &sh.passing
+	if p.flow == &noFlow {
+		p.flow = new(flow)
+	}
 	if b := ps.filling; b != nil && (b.psock != p || len(b.lens) == maxBurst) {
 		sh.seal(bound)
 	}
@@ -49,7 +52,7 @@ func (sh *shard) fill(p *Psock) *burst {
 		sh.hook()
 	}
 	b := ps.pool.get()
-	b.psock, b.socket, b.arrived = p, p.bound, ps.now
+	b.psock, b.socket, b.arrived = p, p.flow.bound, ps.now
 	ps.filling = b
 	return b
 }
@@ -69,12 +72,12 @@ func (sh *shard) room(p *Psock) bool {
 		return !st.crowded.Load() && st.shared.charge.Load()+ps.charge+filling < st.limit
 	}
 	for {
-		if p.bound == nil {
-			if p.bound = st.bind(); p.bound == nil {
+		if p.flow.bound == nil {
+			if p.flow.bound = st.bind(); p.flow.bound == nil {
 				return false
 			}
 		}
-		if p.bound.own.charge.Load()+filling < p.bound.limit {
+		if p.flow.bound.own.charge.Load()+filling < p.flow.bound.limit {
 			return true
 		}
 		sh.unbind(p, refused)
@@ -88,7 +91,7 @@ func (sh *shard) unbind(p *Psock, how unbinding) {
 		sh.fill(p) // an empty one says so
 	}
 	sh.seal(how)
-	p.bound = nil
+	p.flow.bound = nil
 	sh.handOver()
 }
 
@@ -100,7 +103,7 @@ func (sh *shard) seal(how unbinding) {
 	b.unbind = how
 	if n := len(b.lens); n > 0 {
 		p := b.psock
-		p.owed.Add(int64(n))
+		p.flow.owed.Add(int64(n))
 		if p.order != nil {
 			b.first = p.order.issue(n)
 		}
@@ -173,8 +176,8 @@ func (sh *shard) park(p *Psock, msg *sgmsg.Message) {
 	b := sh.fill(p)
 	b.parked, b.socket = true, nil
 	b.add(msg)
-	if p.resume.Run == nil {
-		p.resume.Run = p.unhold
+	if p.flow.resume.Run == nil {
+		p.flow.resume.Run = p.unhold
 	}
 	sh.stats.parks++
 	p.hold()
@@ -186,7 +189,7 @@ func (sh *shard) park(p *Psock, msg *sgmsg.Message) {
 // (not from a task before it) the hook of handOver is still to come.
 func (sh *shard) callbackEnds(p *Psock, delivery bool) {
 	switch {
-	case p.bound != nil:
+	case p.flow.bound != nil:
 		sh.unbind(p, ended)
 	case sh.passing.filling == nil && sh.passing.newest == nil:
 	case !delivery:
@@ -195,12 +198,12 @@ func (sh *shard) callbackEnds(p *Psock, delivery bool) {
 }
 
 // unpark lets a parked connection go on. Any goroutine.
-func (p *Psock) unpark() { p.shard.loop.PostTask(&p.resume) }
+func (p *Psock) unpark() { p.shard.loop.PostTask(&p.flow.resume) }
 
 // settle notes that n messages passed to the workers have been handled. Any
 // goroutine.
 func (p *Psock) settle(n int) {
-	if p.owed.Add(-int64(n)) == 0 && p.lingers.CompareAndSwap(true, false) {
+	if p.flow.owed.Add(-int64(n)) == 0 && p.flow.lingers.CompareAndSwap(true, false) {
 		p.shard.loop.Post(p.goOn) // a closed loop has ended its connections
 	}
 }
@@ -208,10 +211,10 @@ func (p *Psock) settle(n int) {
 // afterWork runs fn once every message of p that was passed to the workers has been
 // handled: now if there is none. p delivers no more messages. Loop's thread.
 func (p *Psock) afterWork(fn func()) {
-	if p.later != nil { // it ends already
+	if p.side.later != nil { // it ends already
 		return
 	}
-	p.later = fn
+	p.ownSide().later = fn
 	if p.shard.current != p { // else the present message may be passed as well: guard sees to it
 		p.awaitWork()
 	}
@@ -222,15 +225,19 @@ func (p *Psock) awaitWork() {
 	if b := p.shard.passing.filling; b != nil && b.psock == p {
 		p.shard.seal(bound)
 	}
-	p.lingers.Store(true)
-	if p.owed.Load() == 0 && p.lingers.CompareAndSwap(true, false) {
+	if p.flow == &noFlow {
+		p.goOn()
+		return
+	}
+	p.flow.lingers.Store(true)
+	if p.flow.owed.Load() == 0 && p.flow.lingers.CompareAndSwap(true, false) {
 		p.goOn()
 	}
 }
 
 func (p *Psock) goOn() {
-	if fn := p.later; fn != nil {
-		p.later = nil
+	if fn := p.side.later; fn != nil {
+		p.side.later = nil
 		fn()
 	}
 }

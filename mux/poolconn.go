@@ -149,7 +149,7 @@ func (c *poolConn) dial(to net.Addr) {
 		c.shard.loop.StartTimer(&c.timer, c.pool.opt.DialTimeout, c)
 	}
 	p, err := c.pool.mux.enter(c.shard, func(p *Psock) (err error) {
-		p.pooled, p.shared = c, true
+		p.ownSide().pooled, p.shared = c, true
 		p.stream, err = c.shard.loop.Dial(to, (*upper)(p))
 		return err
 	})

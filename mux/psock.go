@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kcm-go/kcm/internal/invariants"
 	"github.com/kcm-go/kcm/ring"
 	"github.com/kcm-go/kcm/sgmsg"
 	"github.com/kcm-go/kcm/strparser"
@@ -29,70 +30,52 @@ import (
 //
 // Methods are safe for concurrent use unless they say otherwise.
 type Psock struct {
-	mux    *Mux
-	shard  *shard
-	stream *ring.Stream
-	index  int
-	place  int    // in shard.psocks
-	given  uint64 // SO_COOKIE of a socket of AttachFD, else 0
-	guest  guest
+	// What is used for each message comes first.
+	mux      *Mux
+	shard    *shard
+	stream   *ring.Stream
+	order    *order    // with OrderedReplies, else nil
+	greeting *greeting // nil when established
+	flow     *flow     // noFlow until a message is passed
+	side     *side     // what most connections do not need; never nil
+	sending  *sending  // when sockets can send on it
+	holds    int32     // out queues this connection's messages wait for
+	index    int32
+	leaving  bool // no more messages are delivered; see drain
+	byPeer   bool // the peer has finished, in an orderly way
+	stood    bool // it has been open
+	shared   bool // sockets may send on it
+	inline   bool // ordered: the handler's replies wait in order.inline
 
-	parser  strparser.Parser
-	holds   int           // out queues this connection's messages wait for
-	resumed time.Duration // since when there are none, by the loop's clock
-	leaving bool          // no more messages are delivered; see drain
-	cause   error
-	broken  error // of the connection, which leaves when what was received is delivered
-	dropped int   // bytes of an incomplete message
-	byPeer  bool  // the peer has finished, in an orderly way
-	stood   bool  // it has been open
-
-	shared      bool      // sockets may send on it
-	sending     *sending  // when they can
-	greeting    *greeting // nil when established
+	overdrawn   atomic.Bool // the out queue is over its soft limit
+	dead        atomic.Bool
 	established atomic.Bool
-	idle        *idleTimer // nil without Options.IdleTimeout
+	billed      atomic.Bool   // it is about to be made to wait for another's
+	state       atomic.Uint32 // PsockState
+	place       int32         // in shard.psocks
 
-	// Messages passed to the workers.
-	bound   *Socket   // FIFO: who gets those of this callback
-	order   *order    // with OrderedReplies, else nil
-	inline  bool      // ordered: the handler's replies wait in order.inline
-	resume  ring.Task // ends the pause of a parked connection
-	flow    flow
-	owed    atomic.Int64 // messages passed and not handled
-	lingers atomic.Bool  // later is to run when owed is 0
-	later   func()
+	parser strparser.Parser
 
-	debtors []*Psock        // producers that wait for our out queue
-	waiting []chan struct{} // SendWait, likewise
-
-	overdrawn atomic.Bool // the out queue is over its soft limit
-	billed    atomic.Bool // it is about to be made to wait for another's
-	dead      atomic.Bool
-	state     atomic.Uint32 // PsockState
-	err       atomic.Pointer[error]
-	waiter    ring.Waiter // for our own out queue
-	opened    chan error  // Dial waits on it
-	pooled    *poolConn   // whose connection it is
-	retry     ring.Timer  // of a parser that got no memory
-	value     atomic.Value
+	idle  *idleTimer // nil without Options.IdleTimeout
+	guest *guest     // nil: not counted
+	err   atomic.Pointer[error]
+	value atomic.Pointer[any]
 }
 
-// valueBox lets values of different types be stored one after the other.
-type valueBox struct{ v any }
-
 // SetValue attaches a value of the user's to the connection.
-func (p *Psock) SetValue(v any) { p.value.Store(valueBox{v}) }
+func (p *Psock) SetValue(v any) { p.value.Store(&v) }
 
 // Value returns what SetValue attached last, or nil.
 func (p *Psock) Value() any {
-	b, _ := p.value.Load().(valueBox)
-	return b.v
+	if v := p.value.Load(); v != nil {
+		return *v
+	}
+	return nil
 }
 
 // Index returns the connection's number: the lowest that was free in its Mux
 // when it came.
-func (p *Psock) Index() int { return p.index }
+func (p *Psock) Index() int { return int(p.index) }
 
 // RemoteAddr returns the peer's address; nil for one that was attached while connecting, until
 // it stands. It stays known after the end, and is made anew by each call.
@@ -127,7 +110,7 @@ func (p *Psock) leave(cause error, drain bool) {
 	if !p.leaving {
 		p.leaves(cause)
 		p.parser.Stop()
-		p.dropped = p.parser.InProgress()
+		p.drops(p.parser.InProgress())
 	}
 	if drain {
 		p.afterWork(func() { p.stream.Drain(cause) })
@@ -140,8 +123,8 @@ func (p *Psock) leave(cause error, drain bool) {
 // ErrClosed when we did. Loop's thread.
 func (p *Psock) ending() error {
 	switch {
-	case p.cause != nil:
-		return p.cause
+	case p.side.cause != nil:
+		return p.side.cause
 	case p.byPeer:
 		return io.EOF
 	}
@@ -150,9 +133,9 @@ func (p *Psock) ending() error {
 
 // leaves notes that p begins to end. Loop's thread.
 func (p *Psock) leaves(cause error) {
-	p.leaving, p.cause = true, cause
+	p.leaving = true
 	if cause != nil {
-		p.err.Store(&cause)
+		p.because(cause)
 	}
 	p.state.Store(uint32(Leaving))
 	told := toldLeaving
@@ -227,7 +210,7 @@ func (p *Psock) guard(delivery bool) {
 		}
 	}
 	p.shard.callbackEnds(p, delivery)
-	if p.later != nil { // asked for while the callback ran
+	if p.side.later != nil { // asked for while the callback ran
 		p.awaitWork()
 	}
 }
@@ -237,11 +220,11 @@ func readDone(ps *strparser.Parser, err error) error {
 	p := ps.Owner().(*Psock)
 	switch {
 	case ps.Finished():
-		p.byPeer = p.broken == nil && !p.leaving
-		p.leave(p.broken, p.broken == nil) // if the peer has finished in an orderly way: answer, then go
+		p.byPeer = p.side.broken == nil && !p.leaving
+		p.leave(p.side.broken, p.side.broken == nil) // if the peer has finished in an orderly way: answer, then go
 	case errors.Is(err, syscall.ENOMEM) && !ps.Stopped():
 		// Private memory is used up. The parser would ask again in the next turn.
-		p.shard.loop.StartTimer(&p.retry, memoryRetry, (*upper)(p))
+		p.shard.loop.StartTimer(&p.ownSide().retry, memoryRetry, (*upper)(p))
 		return nil
 	}
 	return err
@@ -265,7 +248,7 @@ func (p *Psock) hold() {
 func (p *Psock) unhold() {
 	p.holds--
 	if p.holds == 0 && !p.leaving {
-		p.resumed = p.shard.loop.Now()
+		p.ownSide().resumed = p.shard.loop.Now()
 		p.parser.Unpause()
 	}
 }
@@ -298,13 +281,13 @@ func (w *lower) Post(err error) {
 		})
 		return
 	}
-	if p.broken != nil && errors.Is(err, syscall.EPIPE) { // inside a message: the error says more
-		p.leave(p.broken, false)
+	if p.side.broken != nil && errors.Is(err, syscall.EPIPE) { // inside a message: the error says more
+		p.leave(p.side.broken, false)
 	} else {
 		p.leave(err, true)
 	}
 	if abort != nil {
-		p.dropped = abort.Dropped
+		p.drops(abort.Dropped)
 	}
 }
 
@@ -314,12 +297,12 @@ type upper Psock
 func (u *upper) Opened(*ring.Stream) {
 	p := (*Psock)(u)
 	p.stands()
-	if p.opened != nil {
-		p.opened <- nil
-		p.opened = nil
+	if ch := p.side.opened; ch != nil {
+		ch <- nil
+		p.side.opened = nil
 	}
-	if p.pooled != nil {
-		p.pooled.opened()
+	if p.side.pooled != nil {
+		p.side.pooled.opened()
 	}
 }
 
@@ -331,7 +314,7 @@ func (p *Psock) stands() {
 		p.greeting.start()
 	}
 	p.state.Store(uint32(state))
-	if p.idle != nil && p.pooled == nil {
+	if p.idle != nil && p.side.pooled == nil {
 		p.idle.start()
 	}
 	p.tellOpened()
@@ -365,7 +348,7 @@ func (u *upper) Check(*ring.Stream) {
 func (u *upper) Expired(s *ring.Stream, gen uint32) {
 	left := u.mux.opt.AssemblyTimeout
 	if u.holds == 0 {
-		left -= u.shard.loop.Now() - u.resumed
+		left -= u.shard.loop.Now() - u.side.resumed
 	}
 	if left > 0 {
 		s.StartTimer(left, gen)
@@ -384,7 +367,8 @@ func (u *upper) StateChange(_ *ring.Stream, err error) {
 	}
 	// Whole messages that came before are worth no less for an error. While the parser is
 	// paused they wait.
-	if p.broken = err; err != nil {
+	if err != nil {
+		p.ownSide().broken = err
 		p.tell(toldLeaving | toldFailed)
 	}
 	p.parser.EOF()
@@ -393,42 +377,40 @@ func (u *upper) StateChange(_ *ring.Stream, err error) {
 func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	p := (*Psock)(u)
 	sh := p.shard
+	if invariants.Enabled {
+		invariants.Check(noSide.blank() && noFlow.blank(), "mux: noSide or noFlow was written to")
+	}
 	p.dead.Store(true)
 	if p.order != nil {
 		p.order.end(p)
 	}
 	p.unbar()
 	p.goOn() // whoever waits for its work: a worker may be too late to tell
-	for _, ch := range p.waiting {
-		close(ch)
-	}
-	p.waiting = nil
+	p.letGo()
 	p.mux.forget(p)
 	if !p.leaving {
 		p.leaves(cause)
-		p.dropped = p.parser.InProgress()
-	} else if p.cause == nil && cause != nil && !errors.Is(cause, io.EOF) {
-		p.cause = cause
-		p.err.Store(&cause)
+		p.drops(p.parser.InProgress())
+	} else if p.side.cause == nil && cause != nil && !errors.Is(cause, io.EOF) {
+		p.because(cause)
 	}
 	p.state.Store(uint32(Ended))
 	p.parser.Stop()
-	sh.loop.StopTimer(&p.retry)
+	sh.loop.StopTimer(&p.side.retry)
 	p.endGreeting()
 	p.stopIdle()
 	st := &sh.retired
 	st.Closed++
 	st.Parser.Save(p.parser.Stats())
 	p.parser.Done()
-	if p.cause == nil && p.stream.Ticketed() > 0 && p.sending.accepted.Load() > 0 { // the peer may have a part of a message
-		p.cause = errCut
-		p.err.Store(&errCut)
+	if p.side.cause == nil && p.stream.Ticketed() > 0 && p.sending.accepted.Load() > 0 { // the peer may have a part of a message
+		p.because(errCut)
 	}
 	p.tellEnded()
 	var err error
 	unsent := rest.Len() - p.stream.Ticketed() // what a socket keeps is not lost
-	if p.cause != nil || unsent > 0 {
-		e := &PsockError{Index: p.index, Cause: p.cause, Dropped: p.dropped, Unsent: unsent}
+	if p.side.cause != nil || unsent > 0 {
+		e := &PsockError{Index: p.Index(), Cause: p.side.cause, Dropped: p.side.dropped, Unsent: unsent}
 		if e.Cause == nil {
 			e.Cause = ErrClosed
 		}
@@ -446,20 +428,20 @@ func (u *upper) Closed(_ *ring.Stream, cause error, rest *sgmsg.Message) {
 	if cl := p.mux.client.Load(); cl != nil {
 		cl.lose(p, p.ending())
 	}
-	if opened := p.opened; opened != nil {
+	if opened := p.side.opened; opened != nil {
 		if err == nil {
 			err = ErrClosed
 		}
-		p.opened = nil
-		p.mux.dismiss(p.index) // before Dial returns
+		p.side.opened = nil
+		p.mux.dismiss(p.Index()) // before Dial returns
 		opened <- err
 		return
 	}
-	if p.mux.opt.OnClose != nil && (p.pooled == nil || p.pooled.stood()) {
+	if p.mux.opt.OnClose != nil && (p.side.pooled == nil || p.side.pooled.stood()) {
 		p.mux.opt.OnClose(p, err)
 	}
-	p.mux.dismiss(p.index)
-	if p.pooled != nil {
-		p.pooled.ended(p.ending())
+	p.mux.dismiss(p.Index())
+	if p.side.pooled != nil {
+		p.side.pooled.ended(p.ending())
 	}
 }

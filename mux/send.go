@@ -44,7 +44,7 @@ func (p *Psock) trySend(msg *sgmsg.Message) (ok bool, err error) {
 		return false, nil
 	case !p.local(msg):
 		return true, p.push(msg, p.mux.producer())
-	case p.leaving && p.later == nil, p.stream.Failed() != nil:
+	case p.leaving && p.side.later == nil, p.stream.Failed() != nil:
 		return false, ErrClosed
 	}
 	p.Send(msg)
@@ -88,20 +88,29 @@ func (p *Psock) callWhenRoom(ch chan struct{}) {
 		return
 	}
 	p.watch()
-	p.waiting = append(p.waiting, ch) // if the connection is ending, Closed lets them go
+	x := p.ownSide()
+	x.waiting = append(x.waiting, ch) // if the connection is ending, Closed lets them go
 }
 
 // forgetRoom takes callWhenRoom back. Loop's thread.
 func (p *Psock) forgetRoom(ch chan struct{}) {
-	if i := slices.Index(p.waiting, ch); i >= 0 {
-		p.waiting = slices.Delete(p.waiting, i, i+1)
+	x := p.side
+	if i := slices.Index(x.waiting, ch); i >= 0 {
+		x.waiting = slices.Delete(x.waiting, i, i+1)
 	}
 }
 
 // watch sees to it that drained is called when the out queue, if it is over its
 // limit, is no longer; it reports whether drained is going to be called. Loop's thread.
 func (p *Psock) watch() bool {
-	if p.stream.Await(&p.waiter) {
+	if !p.stream.Overdrawn() {
+		return false
+	}
+	x := p.ownSide()
+	if x.waiter.Wake == nil {
+		x.waiter.Wake = p.drained
+	}
+	if p.stream.Await(&x.waiter) {
 		p.overdrawn.Store(true)
 	}
 	return p.stream.Overdrawn() && p.overdrawn.Load() // else the connection is ending
@@ -165,10 +174,11 @@ func (p *Psock) refuse(msg *sgmsg.Message, err error) {
 
 // charge makes producer wait for our out queue. Loop's thread.
 func (p *Psock) charge(producer *Psock) {
-	if slices.Contains(p.debtors, producer) {
+	x := p.ownSide()
+	if slices.Contains(x.debtors, producer) {
 		return
 	}
-	p.debtors = append(p.debtors, producer)
+	x.debtors = append(x.debtors, producer)
 	producer.onLoop(producer.hold)
 }
 
@@ -177,15 +187,24 @@ func (p *Psock) charge(producer *Psock) {
 func (p *Psock) drained() {
 	p.overdrawn.Store(false)
 	p.unbar()
-	debtors := p.debtors
-	p.debtors = nil
+	debtors := p.side.debtors
+	p.side.debtors = nil
 	for _, q := range debtors {
 		q.onLoop(q.unhold)
 	}
-	for _, ch := range p.waiting {
+	p.letGo()
+}
+
+// letGo wakes those who wait in SendWait. Loop's thread.
+func (p *Psock) letGo() {
+	x := p.side
+	if x.waiting == nil {
+		return
+	}
+	for _, ch := range x.waiting {
 		close(ch)
 	}
-	p.waiting = nil
+	x.waiting = nil
 }
 
 // across sends from another goroutine, or from a handler on another loop, whose

@@ -69,7 +69,7 @@ func (m *Mux) finishWork(ctx context.Context) error {
 					default: // workers may send on it
 						p.parser.Stop()
 					}
-					owed += p.owed.Load()
+					owed += p.flow.owed.Load()
 				}
 			})
 		}

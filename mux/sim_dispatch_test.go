@@ -236,7 +236,7 @@ func (w *dispatch) run() {
 		for _, f := range w.flows {
 			w.t.Logf("connection %d: sent %d, todo %d, arrived %d, passed %d, next %d, in hands %d, last reply %d, foreign %d of %d, lost %d, dead %v closed %v eof %v lazy %v patient %v, holds %d, slots %d, owed %d",
 				f.id, f.sent, f.todo, f.arrived, len(f.passed), f.next, f.inHands, f.last, f.foreign, f.sentTo, f.lost,
-				f.dead, f.closed, f.eof, f.lazy, f.patient, f.p.holds, f.p.flow.slots, f.p.owed.Load())
+				f.dead, f.closed, f.eof, f.lazy, f.patient, f.p.holds, f.p.flow.slots, f.p.flow.owed.Load())
 		}
 		for i, k := range w.workers {
 			w.t.Logf("worker %d: kind %d, at work %v, hands %d, asleep %v, lagging %v, ended %v", i, k.kind, k.current != nil, len(k.hands), k.asleep, k.lagging, k.ended)
@@ -356,7 +356,7 @@ func (w *dispatch) over() bool {
 		return false
 	}
 	for _, f := range w.flows {
-		if !f.dead && !f.eof || f.p.owed.Load() > 0 {
+		if !f.dead && !f.eof || f.p.flow.owed.Load() > 0 {
 			return false
 		}
 	}

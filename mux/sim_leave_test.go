@@ -79,12 +79,12 @@ func TestDetachEndsWhenTheLoopEndsBeforeTheWorkerCanTell(t *testing.T) {
 		_, err := p.Detach()
 		done <- err
 	}()
-	for !p.lingers.Load() {
+	for !p.flow.lingers.Load() {
 		runtime.Gosched()
 	}
 	// As settle, which is kept from running between its two steps.
 	r.Release()
-	if p.owed.Add(-1) != 0 || !p.lingers.CompareAndSwap(true, false) {
+	if p.flow.owed.Add(-1) != 0 || !p.flow.lingers.CompareAndSwap(true, false) {
 		t.Fatal("nobody waits for the message")
 	}
 	m.Close()

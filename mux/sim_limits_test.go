@@ -195,7 +195,8 @@ func TestGuestsAreCountedOutOnce(t *testing.T) {
 			}
 			g := &m.guests
 			sum := 0
-			for peer, n := range g.peers {
+			for peer, of := range g.peers {
+				n := of.n
 				sum += n
 				if n < 1 || n > 4 {
 					t.Fatalf("%v has %d connections", peer, n)

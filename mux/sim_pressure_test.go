@@ -418,7 +418,7 @@ func TestSendWaitThatFailsLeavesNothing(t *testing.T) {
 		cancel()
 	}
 	var left int
-	if err := p.Loop().Do(func() { left = len(p.waiting) }); err != nil || left != 0 {
+	if err := p.Loop().Do(func() { left = len(p.side.waiting) }); err != nil || left != 0 {
 		t.Errorf("%d still wait for room, %v", left, err)
 	}
 	p.Drain()

@@ -174,8 +174,8 @@ func TestClosedSocketsPart(t *testing.T) {
 			if want := before.Received + 2; after.Received != want || after.Delay.Count != want || after.Queued != 0 {
 				t.Errorf("%d received, of %d the delay; want %d", after.Received, after.Delay.Count, want)
 			}
-			if p := w.psock[0]; p.flow.slots != 0 || p.owed.Load() != 0 {
-				t.Errorf("%d slots are taken and %d messages owed", p.flow.slots, p.owed.Load())
+			if p := w.psock[0]; p.flow.slots != 0 || p.flow.owed.Load() != 0 {
+				t.Errorf("%d slots are taken and %d messages owed", p.flow.slots, p.flow.owed.Load())
 			}
 			if _, _, err := s.RecvMsg(context.Background(), nil, DontWait); err != ErrClosed {
 				t.Errorf("RecvMsg of a closed socket: %v, want ErrClosed", err)

@@ -106,12 +106,13 @@ func (sh *shard) ask(fn func()) {
 type psockRow struct {
 	PsockStats
 	sending *sending
+	flow    *flow
 }
 
 // row is what the loop knows of a connection.
 func (p *Psock) row() *psockRow {
-	return &psockRow{sending: p.sending, PsockStats: PsockStats{
-		Index: p.index, Remote: p.RemoteAddr(), State: p.State(), Err: p.Err(),
+	return &psockRow{sending: p.sending, flow: p.flow, PsockStats: PsockStats{
+		Index: p.Index(), Remote: p.RemoteAddr(), State: p.State(), Err: p.Err(),
 		Parser: p.parser.Stats(), Need: p.parser.Need(), RecvQueue: p.stream.Readable(),
 		RxStop: p.parser.Stopped(), RxPause: p.parser.Paused(),
 		TxBytes: p.stream.Written(), SendQueue: p.stream.Queued() + p.stream.Pushed(),
@@ -140,8 +141,8 @@ func (st *steer) snapshot(sockets map[*Socket]*SocketStats, rows map[*Psock]*pso
 			}
 		}
 	}
-	for p, r := range rows {
-		last := p.flow.backlog.tail
+	for _, r := range rows {
+		last := r.flow.backlog.tail
 		r.RdyRx = last != nil && last.parked
 	}
 	for b := st.parked.head; b != nil; b = b.next {
@@ -161,7 +162,7 @@ func (tx *transmit) snapshot(sockets map[*Socket]*SocketStats, rows map[*Psock]*
 		r.SendQueue, r.SendBytes = o.waiting(), int(o.unsent)
 		r.TxWait, r.WMore = o.waits, o.more
 		if o.psock != nil {
-			r.Psock = o.psock.psock.index
+			r.Psock = o.psock.psock.Index()
 		}
 		for w := o.senders.head; w != nil; w = w.next {
 			r.Senders++

@@ -128,7 +128,7 @@ wait:
 func (p *Psock) stateRow() *stateRow {
 	return &stateRow{
 		psockRow: *p.row(), loop: p.shard.loop.Options().Name, fd: p.stream.FD(),
-		held: p.holds, later: p.later != nil, owed: p.owed.Load(), bars: p.flow.gate.Load(),
+		held: int(p.holds), later: p.side.later != nil, owed: p.flow.owed.Load(), bars: p.flow.gate.Load(),
 	}
 }
 
@@ -147,8 +147,8 @@ func (st *steer) writeState(b *bytes.Buffer, sockets map[*Socket]*SocketStats, s
 	for x := st.hold.head; x != nil; x = x.next {
 		held += x.rest()
 	}
-	for p, r := range rows {
-		for x := p.flow.backlog.head; x != nil; x = x.next {
+	for _, r := range rows {
+		for x := r.flow.backlog.head; x != nil; x = x.next {
 			r.backlog += x.rest()
 		}
 	}

@@ -190,7 +190,7 @@ func (st *steer) admit(wake **Reader) {
 	for in != nil {
 		b := in
 		in, b.next = b.next, nil
-		f := &b.psock.flow
+		f := b.psock.flow
 		b.nth = f.admitted + 1
 		f.admitted += uint64(len(b.lens))
 		switch {

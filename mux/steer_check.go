@@ -189,7 +189,7 @@ func (c *steerCheck) backlog(p *Psock) {
 		nth = b.nth
 		sum += int64(b.charge)
 	})
-	switch f := &p.flow; {
+	switch f := p.flow; {
 	case f.backlog.head != nil && c.st.spare(p) > 0:
 		c.wrong("connection %d has a backlog, and takes %d of %d slots", p.index, f.slots, c.st.cap)
 	case f.behind.Load() != sum:

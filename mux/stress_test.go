@@ -396,8 +396,8 @@ func TestMemoryOfIdleConnections(t *testing.T) {
 		after := heapAndSpill(m)
 		per := float64(after-before) / idleConns
 		t.Logf("%d idle connections: %.0f bytes each", idleConns, per)
-		if per > 2048 {
-			t.Errorf("an idle connection holds %.0f bytes of ours, want at most 2048", per)
+		if per > 1024 {
+			t.Errorf("an idle connection holds %.0f bytes of ours, want at most 1024", per)
 		}
 		phase(t, active, 100*time.Millisecond)
 		if n := m.Psocks(); n != idleConns+64 {
