@@ -24,19 +24,21 @@ import (
 type flow struct {
 	behind  atomic.Int64 // charged to the backlog
 	gate    atomic.Uint32
-	owed    atomic.Int64 // messages passed and not handled
-	lingers atomic.Bool  // side.later is to run when owed is 0
-	next    *Psock       // in steer.freed, with gateFreed
-	over    atomic.Bool  // a Work function returned End: no more messages are handled
-	looking atomic.Bool  // look is posted
-	look    ring.Task    // has the loop see to it that the flow is let in
-	resume  ring.Task    // ends the pause of a parked connection
-	bound   *Socket      // FIFO: who gets the messages of this callback; loop's thread
+	next    *Psock      // in steer.freed, with gateFreed
+	over    atomic.Bool // a Work function returned End: no more messages are handled
+	looking atomic.Bool // look is posted
+	look    ring.Task   // has the loop see to it that the flow is let in
+	resume  ring.Task   // ends the pause of a parked connection
+	bound   *Socket     // FIFO: who gets the messages of this callback; loop's thread
 
 	// Under steer.mu.
 	admitted uint64    // messages so far
 	slots    int       // readers at work, and bursts that may start
 	backlog  burstList // bursts that wait for a slot; the last may be parked
+
+	// Written by the loop and by readers for each burst: away from what they read.
+	owed    atomic.Int64 // messages passed and not handled
+	lingers atomic.Bool  // side.later is to run when owed is 0
 }
 
 // noFlow stands for that of a connection that has passed nothing. It is never written to.

@@ -13,47 +13,59 @@ const (
 	inStarved
 	inQueued
 	inEager
-	inDying // with the link of inReady: a stream that dies is in no other list
+	inDying
 	listKinds
 )
 
 // ownLinks is how many kinds have their links in the stream itself, those for which it
-// takes no more than a message that came in pieces. The others are in its side.
+// takes no more than a message that came in pieces. The others are in its side; but a
+// stream that dies is in no other list, so that it can use the link of inReady.
 const ownLinks = inStuck
-
-// link returns the stream's link of a list that it is in or is about to be in.
-func (s *Stream) link(k listKind) *streamLink {
-	switch {
-	case k < ownLinks:
-		return &s.links[k]
-	case k == inDying:
-		return &s.links[inReady]
-	}
-	return &s.side.links[k-ownLinks]
-}
 
 // streamList is a FIFO of streams, doubly linked through the streams themselves.
 type streamList struct {
 	head, tail *Stream
 	kind       listKind
+	place      uint8 // of the links among those of the stream or its side
+	aside      bool  // they are in the side
 	n          int
 }
 
 type streamLink struct{ next, prev *Stream }
 
+func (l *streamList) init(k listKind) {
+	switch {
+	case k < ownLinks:
+		l.place = uint8(k)
+	case k == inDying:
+		l.place = uint8(inReady)
+	default:
+		l.place, l.aside = uint8(k-ownLinks), true
+	}
+	l.kind = k
+}
+
+// link returns the link of a stream that is in the list, or is about to be.
+func (l *streamList) link(s *Stream) *streamLink {
+	if l.aside {
+		return &s.side.links[l.place]
+	}
+	return &s.links[l.place]
+}
+
 func (l *streamList) push(s *Stream) {
 	if s.member&(1<<l.kind) != 0 {
 		return
 	}
-	if l.kind >= ownLinks && l.kind != inDying {
+	if l.aside {
 		s.ownSide()
 	}
 	invariants.Check(l.kind != inDying || s.member == 0, "ring: a stream that dies is in a list")
 	s.member |= 1 << l.kind
-	k := s.link(l.kind)
+	k := l.link(s)
 	k.prev, k.next = l.tail, nil
 	if l.tail != nil {
-		l.tail.link(l.kind).next = s
+		l.link(l.tail).next = s
 	} else {
 		l.head = s
 	}
@@ -66,14 +78,14 @@ func (l *streamList) remove(s *Stream) {
 		return
 	}
 	s.member &^= 1 << l.kind
-	k := s.link(l.kind)
+	k := l.link(s)
 	if k.prev != nil {
-		k.prev.link(l.kind).next = k.next
+		l.link(k.prev).next = k.next
 	} else {
 		l.head = k.next
 	}
 	if k.next != nil {
-		k.next.link(l.kind).prev = k.prev
+		l.link(k.next).prev = k.prev
 	} else {
 		l.tail = k.prev
 	}
@@ -90,7 +102,12 @@ func (l *streamList) pop() *Stream {
 }
 
 func (l *Loop) initLists() {
-	l.ready.kind, l.dirty.kind, l.stuck.kind = inReady, inDirty, inStuck
-	l.dying.kind, l.starved.kind, l.queued.kind, l.held.kind = inDying, inStarved, inQueued, inHeld
-	l.eager.kind = inEager
+	l.ready.init(inReady)
+	l.dirty.init(inDirty)
+	l.held.init(inHeld)
+	l.stuck.init(inStuck)
+	l.starved.init(inStarved)
+	l.queued.init(inQueued)
+	l.eager.init(inEager)
+	l.dying.init(inDying)
 }

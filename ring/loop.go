@@ -366,7 +366,7 @@ func (l *Loop) feed() {
 	if l.mem.returned.Load() != 0 {
 		l.be.Provide(l.mem.refill())
 		for s := l.queued.head; s != nil; { // some may do with buffers now
-			next := s.link(inQueued).next
+			next := l.queued.link(s).next
 			if !s.large() || !l.mem.low() {
 				l.queued.remove(s)
 				s.steer()

@@ -297,7 +297,8 @@ func (s *Stream) proceed() {
 
 // leaving reports whether the stream takes no more from others.
 func (s *Stream) leaving() bool {
-	return s.state > open_ || s.side.detach != nil || s.side.failed != nil
+	x := s.side
+	return s.state > open_ || x.detach != nil || x.failed != nil
 }
 
 // gather moves the box to the out queue, taking the door for it, unless a guest is

@@ -173,11 +173,14 @@ func (s *Stream) sent(ev *backend.Event) {
 	if s.state >= closing {
 		return
 	}
-	if s.side.failed != nil {
+	x := s.side
+	if x.failed != nil {
 		s.settleFailed()
 		return
 	}
-	s.loop.StopTimer(&s.side.stall)
+	if x.stall.Armed() {
+		l.StopTimer(&x.stall)
+	}
 	switch {
 	case s.out.Len() == 0:
 		if s.shared || s.leaving() {
@@ -189,7 +192,7 @@ func (s *Stream) sent(ev *backend.Event) {
 		s.wantSend()
 	}
 	// Last, because those who are woken send at once.
-	if s.side.waiters != nil && s.owed() <= l.opt.SendSoft/2 {
+	if x.waiters != nil && s.owed() <= l.opt.SendSoft/2 {
 		s.wakeWaiters()
 	}
 	if s.ticketed {
@@ -235,7 +238,7 @@ func (l *Loop) evict() {
 	before := l.stats.Evicted
 	defer func() { l.tellEvicted(l.stats.Evicted != before) }()
 	for s := l.stuck.head; s != nil; {
-		next := s.link(inStuck).next
+		next := l.stuck.link(s).next
 		if s.ops&bit(backend.OpSend) == 0 && pins(&s.out, l.mem.recv) {
 			if err := s.out.Compact(l.mem.recv, l.mem.spill); err != nil {
 				l.sacrifice()
@@ -245,7 +248,7 @@ func (l *Loop) evict() {
 		}
 		s = next
 	}
-	for s := l.held.head; s != nil; s = s.link(inHeld).next {
+	for s := l.held.head; s != nil; s = l.held.link(s).next {
 		s.h.Evict(s, l.mem.recv)
 		if pins(&s.unread, l.mem.recv) {
 			if s.unread.Compact(l.mem.recv, l.mem.spill) != nil {
