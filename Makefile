@@ -9,10 +9,11 @@ BENCHTIME ?= 100ms
 PEERS     ?=
 DISPATCH  ?=
 FRAMING   ?=
+FEATURES  ?=
 ENDURE    ?= 30s
 CONFORM   ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress endure known dispatch framing peers nested conformance reference chromium manifest check
+.PHONY: help build test race invariants fuzz lint bench examples stress endure known dispatch framing features peers nested conformance reference chromium manifest check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -75,6 +76,9 @@ dispatch: ## compare how servers hand messages to workers, about 20 minutes; DIS
 
 framing: ## compare ways of cutting a stream into messages, about a minute; FRAMING= takes flags
 	cd bench/peers && $(GO) run ./cmd/framing $(FRAMING)
+
+features: ## what single features of io_uring give, half an hour; FEATURES= takes flags
+	cd bench/peers && $(GO) run ./cmd/features $(FEATURES)
 
 peers: ## compare with other echo servers, about an hour; PEERS= takes flags
 	cd bench/peers && $(GO) run ./cmd/peers $(PEERS)

@@ -54,11 +54,27 @@ func (b *Builder) Peer(ctx context.Context) (string, error) {
 
 // C builds the C server of that name with $CC, or cc.
 func (b *Builder) C(ctx context.Context, name string) (string, error) {
-	cc := os.Getenv("CC")
-	if cc == "" {
-		cc = "cc"
+	return b.make(ctx, "c-"+name, b.peersDir(), compiler(), "-O2", "-Wall", "-Wextra", "-o", "{}", filepath.Join("c", name+".c"))
+}
+
+// Trials builds the trials of c/trials with $CC, or cc.
+func (b *Builder) Trials(ctx context.Context) (string, error) {
+	sources, err := filepath.Glob(filepath.Join(b.peersDir(), "c", "trials", "*.c"))
+	if err != nil {
+		return "", err
 	}
-	return b.make(ctx, "c-"+name, b.peersDir(), cc, "-O2", "-Wall", "-Wextra", "-o", "{}", filepath.Join("c", name+".c"))
+	if len(sources) == 0 {
+		return "", fmt.Errorf("no trials below %s", b.peersDir())
+	}
+	argv := []string{compiler(), "-O2", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", "{}"}
+	return b.make(ctx, "c-trials", b.peersDir(), append(argv, sources...)...)
+}
+
+func compiler() string {
+	if cc := os.Getenv("CC"); cc != "" {
+		return cc
+	}
+	return "cc"
 }
 
 // make runs a command in dir that makes the program name; the argument {} is

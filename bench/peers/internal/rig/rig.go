@@ -180,6 +180,19 @@ func (r *Rig) Once(ctx context.Context, s Server, load ...string) (_ Run, err er
 	return run, nil
 }
 
+// Output runs a program on the server's CPU until it ends, at most limit, and returns
+// what it printed, up to 1 MiB. A program that fails is an error.
+func (r *Rig) Output(ctx context.Context, limit time.Duration, argv ...string) (string, error) {
+	c, err := r.starter.Start(r.ServerCPU, nil, argv...)
+	if err != nil {
+		return "", err
+	}
+	if err := c.Wait(ctx, limit); err != nil {
+		return "", err
+	}
+	return c.Stdout(), nil
+}
+
 // Ideal has kcmbench compute what a load would be to servers that cost nothing;
 // args are those of kcmbench ideal.
 func (r *Rig) Ideal(ctx context.Context, args ...string) (*Ideal, error) {

@@ -159,26 +159,30 @@ func (g *tally) run(c net.Conn, l *load, classes []class, start time.Time, pause
 }
 
 func (g *tally) write(fault string, l *load, classes []class) error {
-	var list []any
-	for i, c := range classes {
-		slices.Sort(g.latency[i])
+	quantiles := func(times []time.Duration) map[string]float64 {
+		slices.Sort(times)
 		at := func(q float64) float64 {
-			n := len(g.latency[i])
+			n := len(times)
 			if n == 0 {
 				return 0
 			}
-			return float64(g.latency[i][int(q*float64(n))].Nanoseconds()) / 1e3
+			return float64(times[int(q*float64(n))].Nanoseconds()) / 1e3
 		}
+		return map[string]float64{"p50": at(.5), "p99": at(.99), "p99_9": at(.999)}
+	}
+	var list []any
+	for i, c := range classes {
 		list = append(list, map[string]any{
 			"name":       c.name,
 			"messages":   len(g.latency[i]),
-			"latency_us": map[string]float64{"p50": at(.5), "p99": at(.99), "p99_9": at(.999)},
+			"latency_us": quantiles(g.latency[i]),
 		})
 	}
 	res := map[string]any{
 		"messages":            g.measured,
 		"messages_total":      g.total,
 		"messages_per_second": float64(g.measured) / l.duration.Seconds(),
+		"latency_us":          quantiles(slices.Concat(g.latency...)),
 		"errors":              0,
 		"lateness_us":         map[string]float64{"p99": 1},
 		"classes":             list,

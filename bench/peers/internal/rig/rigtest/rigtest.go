@@ -47,6 +47,7 @@ func Main(m *testing.M) {
 // is "ok", or one of these:
 //
 //	"no uring"                 a server with -backend uring does not start
+//	"no features"              a server with -features does not start
 //	"server fails at its end"
 //	"generator fails"
 //	"generator hangs"
@@ -117,6 +118,7 @@ func serve(fault string, args []string) error {
 	f.String("policy", "", "")
 	order := f.Bool("order", true, "")
 	work := f.String("work", "", "")
+	features := f.String("features", "", "")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -124,6 +126,9 @@ func serve(fault string, args []string) error {
 	signal.Notify(stop, syscall.SIGTERM)
 	if fault == "no uring" && *backend == "uring" {
 		return errors.New("io_uring_setup: operation not permitted")
+	}
+	if fault == "no features" && *features != "" {
+		return errors.New("no such feature")
 	}
 	engine := "net"
 	if !*order {

@@ -1,0 +1,370 @@
+/* Trials of ways to send. */
+#include "trial.h"
+#include <stdarg.h>
+#include <sys/mman.h>
+
+#define MAX_PIECES 16
+#define DATA (256u << 10)
+
+/* What one way sends, again and again. */
+struct sender {
+	struct ring *ring;
+	int fd;		  /* or an index, of a registered file */
+	uint8_t *data;
+	unsigned size, n; /* pieces of size */
+	unsigned flags;	  /* of the request */
+	unsigned ioprio;
+	struct iovec iov[MAX_PIECES];
+	struct msghdr msg;
+	struct io_uring_buf_ring *bufs;
+	uint16_t tail;
+	unsigned long copied, sent;
+	const int *fds;
+};
+
+/* The text is overwritten by the fourth next call. */
+static const char *text(const char *format, ...)
+{
+	static char buf[4][64];
+	static unsigned i;
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(buf[++i % 4], sizeof(buf[0]), format, ap);
+	va_end(ap);
+	return buf[i % 4];
+}
+
+static const char *bytes(unsigned n)
+{
+	return n >= 1024 ? text("%u KiB", n >> 10) : text("%u B", n);
+}
+
+static void sent_all(int32_t res, unsigned want)
+{
+	if (res < 0) {
+		errno = -res;
+		die("send");
+	}
+	check((unsigned)res == want, "a send was short");
+}
+
+static void wait_sent(struct sender *s, unsigned want)
+{
+	struct io_uring_cqe cqe;
+
+	ring_wait_cqe(s->ring, &cqe);
+	sent_all(cqe.res, want);
+}
+
+static void run_send(void *arg)
+{
+	struct sender *s = arg;
+	struct io_uring_sqe *sqe = ring_sqe(s->ring, IORING_OP_SEND, s->fd, 0);
+
+	sqe->addr = (uintptr_t)s->data;
+	sqe->len = s->size;
+	sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+	sqe->flags = (uint8_t)s->flags;
+	wait_sent(s, s->size);
+}
+
+/* One SEND per piece, linked: they must not overtake each other. */
+static void run_send_each(void *arg)
+{
+	struct sender *s = arg;
+
+	for (unsigned i = 0; i < s->n; i++) {
+		struct io_uring_sqe *sqe = ring_sqe(s->ring, IORING_OP_SEND, s->fd, 0);
+
+		sqe->addr = (uintptr_t)s->data + i * s->size;
+		sqe->len = s->size;
+		sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL | (i + 1 < s->n ? MSG_MORE : 0);
+		sqe->flags = i + 1 < s->n ? IOSQE_IO_LINK : 0;
+	}
+	ring_drain(s->ring, s->n);
+}
+
+static void run_sendmsg(void *arg)
+{
+	struct sender *s = arg;
+	struct io_uring_sqe *sqe = ring_sqe(s->ring, IORING_OP_SENDMSG, s->fd, 0);
+
+	/* Built each time, as a server does, and as buffers of a bundle are. */
+	for (unsigned i = 0; i < s->n; i++) {
+		s->iov[i].iov_base = s->data + i * s->size;
+		s->iov[i].iov_len = s->size;
+	}
+	s->msg.msg_iov = s->iov;
+	s->msg.msg_iovlen = s->n;
+	sqe->addr = (uintptr_t)&s->msg;
+	sqe->len = 1;
+	sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+	wait_sent(s, s->n * s->size);
+}
+
+static void add_pieces(struct sender *s)
+{
+	for (unsigned i = 0; i < s->n; i++) {
+		struct io_uring_buf *b = &s->bufs->bufs[s->tail++ & (MAX_PIECES - 1)];
+
+		b->addr = (uintptr_t)s->data + i * s->size;
+		b->len = s->size;
+		b->bid = (uint16_t)i;
+	}
+	__atomic_store_n(&s->bufs->tail, s->tail, __ATOMIC_RELEASE);
+}
+
+static void run_bundle(void *arg)
+{
+	struct sender *s = arg;
+	struct io_uring_sqe *sqe;
+
+	add_pieces(s);
+	sqe = ring_sqe(s->ring, IORING_OP_SEND, s->fd, 0);
+	sqe->ioprio = IORING_RECVSEND_BUNDLE;
+	sqe->flags = IOSQE_BUFFER_SELECT;
+	sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+	wait_sent(s, s->n * s->size);
+}
+
+static void run_zc(void *arg)
+{
+	struct sender *s = arg;
+	struct io_uring_sqe *sqe = ring_sqe(s->ring, IORING_OP_SEND_ZC, s->fd, 0);
+	struct io_uring_cqe cqe;
+
+	sqe->addr = (uintptr_t)s->data;
+	sqe->len = s->size;
+	sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+	sqe->ioprio = (uint16_t)(s->ioprio | IORING_SEND_ZC_REPORT_USAGE);
+	ring_wait_cqe(s->ring, &cqe);
+	sent_all(cqe.res, s->size);
+	if (!(cqe.flags & IORING_CQE_F_MORE))
+		return;
+	ring_wait_cqe(s->ring, &cqe);
+	check(cqe.flags & IORING_CQE_F_NOTIF, "want a notification");
+	s->sent++;
+	if ((unsigned)cqe.res & IORING_NOTIF_USAGE_ZC_COPIED)
+		s->copied++;
+}
+
+static void run_many(void *arg)
+{
+	struct sender *s = arg;
+
+	for (unsigned i = 0; i < s->n; i++) {
+		struct io_uring_sqe *sqe = ring_sqe(s->ring, IORING_OP_SEND, s->fds[i], 0);
+
+		sqe->addr = (uintptr_t)s->data;
+		sqe->len = s->size;
+		sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
+	}
+	ring_drain(s->ring, s->n);
+}
+
+static void run_direct(void *arg)
+{
+	struct sender *s = arg;
+
+	for (unsigned i = 0; i < s->n; i++) {
+		size_t done = 0;
+
+		/* The sink empties a full socket soon. */
+		while (done < s->size) {
+			ssize_t n = send(s->fds[i], s->data + done, s->size - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+			if (n < 0 && errno != EAGAIN)
+				die("send");
+			done += n > 0 ? (size_t)n : 0;
+		}
+	}
+}
+
+/* Receives that find nothing: little more than what a request itself costs. */
+static void run_nothing(void *arg)
+{
+	struct sender *s = arg;
+	struct io_uring_cqe cqe;
+
+	for (unsigned i = 0; i < s->n; i++) {
+		struct io_uring_sqe *sqe = ring_sqe(s->ring, IORING_OP_RECV, s->fd, 0);
+
+		sqe->addr = (uintptr_t)s->data;
+		sqe->len = s->size;
+		sqe->msg_flags = MSG_DONTWAIT;
+		sqe->flags = (uint8_t)s->flags;
+	}
+	for (unsigned i = 0; i < s->n; i++) {
+		ring_wait_cqe(s->ring, &cqe);
+		check(cqe.res == -EAGAIN, "want nothing");
+	}
+}
+
+static const unsigned small[] = { 64, 1024, 4096 };
+
+void trial_fixed_files(void)
+{
+	const char *name = "fixed-files";
+	struct sink sink;
+	struct ring ring;
+	uint8_t *data = map(DATA, -1, 0);
+	struct io_uring_rsrc_update up = { 0 };
+	struct sender plain, fixed;
+	int err;
+
+	if ((err = ring_open(&ring, 64, 256, BASE_FLAGS)) < 0) {
+		skip(name, "ring", err);
+		return;
+	}
+	sink_open(&sink, 1);
+	if ((err = ring_register(&ring, IORING_REGISTER_FILES, sink.fd, 1)) < 0) {
+		skip(name, "fixed", err);
+		goto out;
+	}
+	plain = (struct sender){ .ring = &ring, .fd = sink.fd[0], .data = data, .size = 64, .n = 16 };
+	fixed = plain;
+	fixed.fd = 0;
+	fixed.flags = IOSQE_FIXED_FILE;
+	compare(name, "RECV that finds nothing, 16 at a time",
+		(struct way[]){ { "descriptor", 16, run_nothing, &plain },
+				{ "fixed", 16, run_nothing, &fixed } }, 2);
+	for (int i = 0; i < 3; i++) {
+		plain = (struct sender){ .ring = &ring, .fd = sink.fd[0], .data = data, .size = small[i] };
+		fixed = plain;
+		fixed.fd = 0;
+		fixed.flags = IOSQE_FIXED_FILE;
+		compare(name, text("SEND of %s", bytes(small[i])),
+			(struct way[]){ { "descriptor", 1, run_send, &plain },
+					{ "fixed", 1, run_send, &fixed } }, 2);
+	}
+	for (int round = 0; round < opt.rounds; round++) {
+		uint64_t start = cpu_ns();
+		int none = -1;
+
+		for (int i = 0; i < 1000; i++) {
+			up.data = (uintptr_t)sink.fd;
+			check(ring_register(&ring, IORING_REGISTER_FILES_UPDATE, &up, 1) == 1, "register a file");
+			up.data = (uintptr_t)&none;
+			check(ring_register(&ring, IORING_REGISTER_FILES_UPDATE, &up, 1) == 1, "remove a file");
+		}
+		sample(name, "a connection comes and goes", "fixed", "CPU ns/op", round,
+		       (double)(cpu_ns() - start) / 1000);
+	}
+out:
+	sink_close(&sink);
+	ring_close(&ring);
+	munmap(data, DATA);
+}
+
+void trial_send_bundles(void)
+{
+	const char *name = "send-bundles";
+	static const unsigned counts[] = { 1, 4, 16 };
+	struct buf_reg reg = { .ring_entries = MAX_PIECES };
+	struct sink sink;
+	struct ring ring;
+	struct sender s = { .ring = &ring };
+	int err;
+
+	if ((err = ring_open(&ring, 64, 256, BASE_FLAGS)) < 0) {
+		skip(name, "ring", err);
+		return;
+	}
+	sink_open(&sink, 1);
+	s.fd = sink.fd[0];
+	s.data = map(DATA, -1, 0);
+	s.bufs = map(MAX_PIECES * sizeof(struct io_uring_buf), -1, 0);
+	reg.ring_addr = (uintptr_t)s.bufs;
+	err = ring_register(&ring, IORING_REGISTER_PBUF_RING, &reg, 1);
+	if (!err && !(ring.features & IORING_FEAT_RECVSEND_BUNDLE))
+		err = -EINVAL;
+	if (err) {
+		skip(name, "bundle", err);
+		goto out;
+	}
+	for (int i = 0; i < 3; i++)
+		for (int k = 0; k < 3; k++) {
+			s.size = small[i];
+			s.n = counts[k];
+			compare(name, text("%u x %s", s.n, bytes(s.size)),
+				(struct way[]){ { "SENDMSG", 1, run_sendmsg, &s },
+						{ "bundle", 1, run_bundle, &s },
+						{ "SEND each", 1, run_send_each, &s } }, 3);
+		}
+out:
+	sink_close(&sink);
+	ring_close(&ring);
+	munmap(s.data, DATA);
+	munmap(s.bufs, MAX_PIECES * sizeof(struct io_uring_buf));
+}
+
+void trial_send_zc(void)
+{
+	const char *name = "send-zc";
+	static const unsigned sizes[] = { 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10 };
+	struct sink sink;
+	struct ring ring;
+	uint8_t *data = map(DATA, -1, 0);
+	struct iovec iov = { data, DATA };
+	struct sender plain = { .ring = &ring, .data = data }, zc, fixed;
+	unsigned long copied = 0, sent = 0;
+	int err, ways = 3;
+
+	memset(data, 1, DATA);
+	if ((err = ring_open(&ring, 64, 256, BASE_FLAGS)) < 0) {
+		skip(name, "ring", err);
+		return;
+	}
+	sink_open(&sink, 1);
+	if ((err = ring_register(&ring, IORING_REGISTER_BUFFERS, &iov, 1)) < 0) {
+		skip(name, "SEND_ZC fixed", err);
+		ways = 2;
+	}
+	plain.fd = sink.fd[0];
+	for (int i = 0; i < 5; i++) {
+		plain.size = sizes[i];
+		zc = fixed = plain;
+		fixed.ioprio = IORING_RECVSEND_FIXED_BUF;
+		compare(name, bytes(sizes[i]),
+			(struct way[]){ { "SEND", 1, run_send, &plain },
+					{ "SEND_ZC", 1, run_zc, &zc },
+					{ "SEND_ZC fixed", 1, run_zc, &fixed } }, ways);
+		copied += zc.copied + fixed.copied;
+		sent += zc.sent + fixed.sent;
+	}
+	printf("note|%s|all|the kernel copied %.1f %% of the zero-copy sends\n", name,
+	       sent ? 100.0 * (double)copied / (double)sent : 0.0);
+	sink_close(&sink);
+	ring_close(&ring);
+	munmap(data, DATA);
+}
+
+void trial_direct_send(void)
+{
+	const char *name = "direct-send";
+	static const unsigned counts[] = { 1, 20 };
+	struct sink sink;
+	struct ring ring;
+	struct sender s = { .ring = &ring };
+	int err;
+
+	if ((err = ring_open(&ring, 64, 256, BASE_FLAGS)) < 0) {
+		skip(name, "ring", err);
+		return;
+	}
+	sink_open(&sink, 20);
+	s.data = map(DATA, -1, 0);
+	s.fds = sink.fd;
+	for (int i = 0; i < 3; i++)
+		for (int k = 0; k < 2; k++) {
+			s.size = small[i];
+			s.n = counts[k];
+			compare(name, text("%u of %s", s.n, bytes(s.size)),
+				(struct way[]){ { "SEND", s.n, run_many, &s },
+						{ "send(2)", s.n, run_direct, &s } }, 2);
+		}
+	sink_close(&sink);
+	ring_close(&ring);
+	munmap(s.data, DATA);
+}
