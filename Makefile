@@ -12,8 +12,9 @@ FRAMING   ?=
 FEATURES  ?=
 ENDURE    ?= 30s
 CONFORM   ?=
+OLDKERNEL ?=
 
-.PHONY: help build test race invariants fuzz lint bench examples stress endure known dispatch framing features peers nested conformance reference chromium manifest check
+.PHONY: help build test race invariants fuzz lint bench examples stress endure known dispatch framing features peers nested conformance oldkernel reference chromium manifest check
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -92,6 +93,10 @@ nested: ## build, vet and test the modules bench/peers, mux/muxprom, strparser/f
 # Needs QEMU, and apt to download the kernels; says what is missing.
 conformance: ## the scripts of internal/conformance on real kernels in QEMU and on mux, 4 minutes; CONFORM= takes flags
 	$(GO) run ./cmd/conformance $(CONFORM)
+
+# As conformance. Tests that fail there only because they are slow are in cmd/oldkernel/leftout.go.
+oldkernel: ## the tests of ring, mux and what is below them on Linux 6.1 and 6.12 in QEMU, 10 minutes; OLDKERNEL= takes flags
+	$(GO) run ./cmd/oldkernel $(OLDKERNEL)
 
 # Needs npm, and its registry.
 reference: ## what kcmbench writes, read by HdrHistogram's JavaScript and a validator of JSON Schema

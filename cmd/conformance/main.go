@@ -152,7 +152,7 @@ func runKernels(ctx context.Context, o *options, cases []conformance.Case, scrip
 		}
 		for range o.count {
 			runCtx, cancel := context.WithTimeout(ctx, o.limit)
-			r, err := im.Run(runCtx, guest, scripts)
+			r, err := im.Run(runCtx, guest, lab.Load{Scripts: scripts})
 			cancel()
 			if err != nil {
 				return false, nil, nil, err
@@ -165,7 +165,7 @@ func runKernels(ctx context.Context, o *options, cases []conformance.Case, scrip
 			bad += faults(stdout, series, r)
 			different = different || bad > 0
 			fmt.Fprintf(stdout, "Linux %s (%s): %d scripts, booted in %.1f s, ran %.1f s, %.1f s in all; %d not as recorded\n",
-				series, im.Package, len(cases), r.Boot.Seconds(), r.Scripts.Seconds(), r.Elapsed.Seconds(), bad)
+				series, im.Package, len(cases), r.Boot.Seconds(), r.Ran.Seconds(), r.Elapsed.Seconds(), bad)
 		}
 	}
 	return different, results, packages, nil

@@ -1,13 +1,13 @@
 // The guest program is the first process of the conformance lab's virtual machine. It
 // loads the modules in /modules, runs each script in /scripts in a process and a network
-// namespace of its own, and powers off.
+// namespace of its own, then the test programs that /tests names, and powers off.
 //
 // What it has to say goes to /dev/ttyS1, in lines; internal/conformance/lab reads them:
 //
 //	guest RELEASE MILLISECONDS    the kernel, and the time since it booted
 //	begin NAME
-//	= OUTCOME                     one for each action
-//	end NAME ok | end NAME WHY    WHY the script did not come to its end
+//	= OUTCOME                     one for each action; of a test, each line it prints
+//	end NAME ok | end NAME WHY    WHY it did not come to its end, or how it failed
 //	warned NAME                   the kernel has printed a warning meanwhile
 //	done MILLISECONDS
 //	fail TEXT                     and nothing more is run

@@ -19,6 +19,8 @@ const scriptTime = 30 * time.Second
 const (
 	modulesDir = "/modules"
 	scriptsDir = "/scripts"
+	testsList  = "/tests"
+	treeDir    = "/src"
 	report     = "/dev/ttyS1"
 )
 
@@ -51,7 +53,9 @@ func main() {
 
 // start makes the machine ready and opens the line to the lab.
 func start() (*os.File, error) {
-	for _, m := range []struct{ what, where string }{{"devtmpfs", "/dev"}, {"proc", "/proc"}} {
+	for _, m := range []struct{ what, where string }{
+		{"devtmpfs", "/dev"}, {"proc", "/proc"}, {"sysfs", "/sys"}, {"cgroup2", "/sys/fs/cgroup"}, {"tmpfs", "/tmp"},
+	} {
 		if err := os.MkdirAll(m.where, 0o755); err != nil {
 			return nil, err
 		}
@@ -108,7 +112,7 @@ func uptime() int64 {
 	return ts.Nano() / int64(time.Millisecond)
 }
 
-// runAll runs the scripts in the order of their names.
+// runAll runs the scripts in the order of their names, and then the tests.
 func runAll(out *os.File) error {
 	var u unix.Utsname
 	if err := unix.Uname(&u); err != nil {
@@ -119,25 +123,36 @@ func runAll(out *os.File) error {
 	if err != nil {
 		return err
 	}
+	tests, err := listTests()
+	if err != nil {
+		return err
+	}
 	tainted, err := taint()
 	if err != nil {
 		return err
 	}
-	for _, s := range scripts {
-		name := strings.TrimSuffix(filepath.Base(s), ".txt")
+	run := func(name string, one func(io.Writer) error) error {
 		fmt.Fprintf(out, "begin %s\n", name)
 		end := "ok"
-		if err := child(s, out); err != nil {
+		if err := one(out); err != nil {
 			end = strings.ReplaceAll(err.Error(), "\n", "; ")
 		}
 		fmt.Fprintf(out, "end %s %s\n", name, end)
 		now, err := taint()
-		if err != nil {
-			return err
-		}
-		if now != tainted {
+		if err == nil && now != tainted {
 			tainted = now
 			fmt.Fprintf(out, "warned %s\n", name)
+		}
+		return err
+	}
+	for _, s := range scripts {
+		if err := run(strings.TrimSuffix(filepath.Base(s), ".txt"), func(w io.Writer) error { return child(s, w) }); err != nil {
+			return err
+		}
+	}
+	for _, t := range tests {
+		if err := run(t, func(w io.Writer) error { return runTest(t, w) }); err != nil {
+			return err
 		}
 	}
 	fmt.Fprintf(out, "done %d\n", uptime())
@@ -150,18 +165,26 @@ func child(script string, out io.Writer) error {
 	cmd := exec.Command("/proc/self/exe", script)
 	cmd.Stdout, cmd.Stderr = out, &complaint
 	cmd.SysProcAttr = namespace()
+	if err := within(cmd, scriptTime); err != nil {
+		if c := strings.TrimSpace(complaint.String()); c != "" {
+			err = fmt.Errorf("%w: %s", err, c)
+		}
+		return err
+	}
+	return nil
+}
+
+// within runs cmd and ends it when it takes longer than limit.
+func within(cmd *exec.Cmd, limit time.Duration) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	late := time.AfterFunc(scriptTime, func() { _ = cmd.Process.Kill() })
+	late := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() })
 	err := cmd.Wait()
-	switch {
-	case !late.Stop():
-		return fmt.Errorf("not done after %v", scriptTime)
-	case err != nil:
-		return fmt.Errorf("%w: %s", err, strings.TrimSpace(complaint.String()))
+	if !late.Stop() {
+		return fmt.Errorf("not done after %v", limit)
 	}
-	return nil
+	return err
 }
 
 // wBit is the bit of /proc/sys/kernel/tainted that a warning sets; others come with modules.

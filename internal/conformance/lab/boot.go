@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// Run boots the image and runs the scripts, which are given by name, with guest, the program
-// that BuildGuest made. It ends when ctx does. The error has the end of the kernel's log when
-// the machine did not come to its end.
-func (im *Image) Run(ctx context.Context, guest string, scripts map[string]string) (*Report, error) {
+// Run boots the image and runs the load with guest, the program that BuildGuest made. It ends
+// when ctx does. The error has the end of the kernel's log when the machine did not come to its
+// end.
+func (im *Image) Run(ctx context.Context, guest string, load Load) (*Report, error) {
 	dir, err := os.MkdirTemp("", "kcm-lab-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	initrd, err := im.initrd(guest, scripts)
+	initrd, err := im.initrd(guest, load)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +30,7 @@ func (im *Image) Run(ctx context.Context, guest string, scripts map[string]strin
 		return nil, err
 	}
 	var complaint bytes.Buffer
-	cmd := exec.CommandContext(ctx, "nice", append([]string{"-n", "10", qemu}, im.arguments(at)...)...)
+	cmd := exec.CommandContext(ctx, "nice", append([]string{"-n", "10", qemu}, im.arguments(at, load.megabytes())...)...)
 	cmd.Stdout, cmd.Stderr = &complaint, &complaint
 	began := time.Now()
 	ran := cmd.Run()
@@ -41,7 +41,7 @@ func (im *Image) Run(ctx context.Context, guest string, scripts map[string]strin
 		var r *Report
 		if r, err = parseReport(string(text)); err == nil {
 			r.Elapsed = elapsed
-			err = clockError(r.Boot+r.Scripts, elapsed)
+			err = clockError(r.Boot+r.Ran, elapsed)
 		}
 		if err == nil {
 			return r, nil
@@ -54,14 +54,14 @@ func (im *Image) Run(ctx context.Context, guest string, scripts map[string]strin
 }
 
 // arguments returns those of QEMU. at names the files of the run.
-func (im *Image) arguments(at func(string) string) []string {
+func (im *Image) arguments(at func(string) string, megabytes string) []string {
 	kernel := "console=ttyS0 loglevel=5 panic=-1 oops=panic random.trust_cpu=on rdinit=/init"
 	if khz := hostTSC(); khz > 0 {
 		kernel += fmt.Sprintf(" tsc_early_khz=%d tsc=reliable", khz)
 	}
 	return []string{
 		"-kernel", im.vmlinux, "-initrd", at("initrd"), "-append", kernel,
-		"-accel", "tcg", "-smp", "1", "-m", "512",
+		"-accel", "tcg", "-smp", "1", "-m", megabytes,
 		"-nodefaults", "-display", "none", "-no-reboot", "-nic", "none",
 		"-serial", "file:" + at("log"), "-serial", "file:" + at("report"),
 	}

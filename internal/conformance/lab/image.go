@@ -1,7 +1,6 @@
 package lab
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -115,43 +114,4 @@ func build(ctx context.Context, series, tmp string, logf func(string, ...any)) e
 	}
 	// The last file: an image without it is not used.
 	return os.WriteFile(filepath.Join(dir, "package"), []byte(file+"\n"), 0o644)
-}
-
-// BuildGuest builds the guest program and returns its path, in cache.
-func BuildGuest(ctx context.Context, cache string) (string, error) {
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return "", err
-	}
-	path := filepath.Join(cache, "guest")
-	return path, goBuild(ctx, path, "github.com/kcm-go/kcm/internal/conformance/guest")
-}
-
-// initrd returns the archive that the kernel unpacks to its root: the guest program as /init, the
-// modules, and the scripts, by name.
-func (im *Image) initrd(guest string, scripts map[string]string) ([]byte, error) {
-	var b bytes.Buffer
-	a := archive{w: &b}
-	for _, d := range []string{"dev", "proc", "modules", "scripts"} {
-		a.dir(d)
-	}
-	a.char("dev/console", 5, 1) // the kernel opens it for the first process
-	program, err := os.ReadFile(guest)
-	if err != nil {
-		return nil, err
-	}
-	a.file("init", program)
-	for _, m := range im.modules {
-		data, err := os.ReadFile(m)
-		if err != nil {
-			return nil, err
-		}
-		a.file("modules/"+filepath.Base(m), data)
-	}
-	for name, text := range scripts {
-		a.file("scripts/"+name+".txt", []byte(text))
-	}
-	if err := a.close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
 }

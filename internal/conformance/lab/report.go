@@ -10,10 +10,10 @@ import (
 // Report is what a virtual machine had to say.
 type Report struct {
 	Release  string              // of the kernel
-	Outcomes map[string][]string // by script
-	Faults   map[string]string   // scripts that did not come to their end, or made the kernel warn
+	Outcomes map[string][]string // by script; the lines a test printed, by its package
+	Faults   map[string]string   // those that did not come to their end, or failed, or made the kernel warn
 	Boot     time.Duration       // up to the first script, by the guest's clock
-	Scripts  time.Duration       // all scripts, by the guest's clock
+	Ran      time.Duration       // all of them, by the guest's clock
 	Elapsed  time.Duration       // everything, by the host's
 }
 
@@ -59,7 +59,7 @@ func parseReport(text string) (*Report, error) {
 			if err != nil || current != "" {
 				return nil, bad
 			}
-			r.Scripts = time.Duration(n)*time.Millisecond - r.Boot
+			r.Ran = time.Duration(n)*time.Millisecond - r.Boot
 			done = true
 		case "fail":
 			return nil, fmt.Errorf("the guest says: %s", rest)
@@ -68,7 +68,7 @@ func parseReport(text string) (*Report, error) {
 		}
 	}
 	if !done {
-		return nil, fmt.Errorf("the report ends early, in script %q", current)
+		return nil, fmt.Errorf("the report ends early, in %q", current)
 	}
 	return r, nil
 }

@@ -31,7 +31,7 @@ func TestParseReport(t *testing.T) {
 		Outcomes: map[string][]string{"a": {"socket 1", `9 eor msg "hello"`}, "b": nil, "c": {"ok"}},
 		Faults:   map[string]string{"b": "exit status 1: line 3: no verb", "c": "the kernel printed a warning"},
 		Boot:     2100 * time.Millisecond,
-		Scripts:  3 * time.Second,
+		Ran:      3 * time.Second,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
