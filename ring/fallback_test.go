@@ -19,10 +19,13 @@ import (
 const childEnv = "KCM_RING_TEST_CHILD"
 
 // child runs the calling test once more, in a process of its own.
-func child(t *testing.T) {
+func child(t *testing.T) { t.Helper(); childFor(t, t.Name(), "1") }
+
+// childFor runs the test function in a process of its own, with childEnv set to arg.
+func childFor(t *testing.T, name, arg string) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.count=1")
-	cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd := exec.Command(os.Args[0], "-test.run=^"+name+"$", "-test.v", "-test.count=1")
+	cmd.Env = append(os.Environ(), childEnv+"="+arg)
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
@@ -37,7 +40,7 @@ func TestFallbackUnderSeccomp(t *testing.T) {
 		child(t)
 		return
 	}
-	forbid(t, uapi.SyscallSetup)
+	forbid(t, uapi.SyscallSetup, syscall.EPERM)
 
 	_, err := New(Options{Backend: URing})
 	if !errors.Is(err, errors.ErrUnsupported) || !isErrno(err, syscall.EPERM) {

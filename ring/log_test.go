@@ -77,7 +77,7 @@ func TestLogOfFallback(t *testing.T) {
 		child(t)
 		return
 	}
-	forbid(t, uapi.SyscallSetup)
+	forbid(t, uapi.SyscallSetup, syscall.EPERM)
 	var log bytes.Buffer
 	l, err := New(Options{Name: "l0", Logger: logTo(&log)})
 	if err == nil {

@@ -51,7 +51,8 @@ func newMemory(o *Options, wake func()) (*memory, error) {
 	recvBytes := o.Buffers * o.BufferSize
 	mapping, err := allocate(recvBytes + o.RegionBytes)
 	if err != nil {
-		return nil, fmt.Errorf("ring: receive memory of %d bytes: %w", recvBytes+o.RegionBytes, err)
+		return nil, fmt.Errorf("ring: receive memory of %d bytes (options Buffers %d x BufferSize %d + RegionBytes %d ask for less): %w",
+			recvBytes+o.RegionBytes, o.Buffers, o.BufferSize, o.RegionBytes, err)
 	}
 	m.mapping = mapping
 	if !invariants.Race && o.use.Has(uring.HugePages) {
@@ -94,7 +95,7 @@ func newMemory(o *Options, wake func()) (*memory, error) {
 		if m.region != nil {
 			m.region.Close(unmap)
 		}
-		return nil, fmt.Errorf("ring: private memory of %d bytes: %w", o.SpillBytes, err)
+		return nil, fmt.Errorf("ring: private memory of %d bytes (option SpillBytes asks for less): %w", o.SpillBytes, err)
 	}
 	m.unmap = func() {
 		m.recv.Close(unmap)

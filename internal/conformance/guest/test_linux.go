@@ -35,6 +35,7 @@ func runTest(name string, out io.Writer) error {
 	if len(args) > 0 {
 		cmd.Args = append(cmd.Args, strings.Split(string(args), "\n")...)
 	}
+	cmd.Env = append(os.Environ(), "KCM_OWN_MACHINE=1") // tests may change its settings
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, said, said
 	cmd.WaitDelay = time.Second // for what it leaves running
 	err = within(cmd, testTime)

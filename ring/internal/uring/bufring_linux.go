@@ -69,7 +69,7 @@ func (r *bufRing) open(fd int, pool *sgmsg.Arena) error {
 	case syscall.EINVAL:
 		err = &RefusedError{Missing: "provided-buffer rings (Linux 5.19)", Errno: errno}
 	default:
-		err = &RefusedError{Op: "register a buffer ring", Errno: errno}
+		err = &RefusedError{Op: "register a buffer ring", Errno: errno, Bytes: len(mem)}
 	}
 	uapi.Munmap(mem)
 	return err

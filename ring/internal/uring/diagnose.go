@@ -22,6 +22,7 @@ type evidence struct {
 	group     string // kernel.io_uring_group, "" for none
 	seccomp   int    // /proc/self/status: 2 is a filter
 	admin     bool   // CAP_SYS_ADMIN is effective
+	lock      bool   // CAP_IPC_LOCK is: the limit on locked memory does not count
 	memlock   string // soft limit on locked memory in bytes, or "unlimited"
 	files     string // soft limit on open files
 	release   string // kernel release
@@ -44,9 +45,9 @@ func gather(root fs.FS) evidence {
 		ev.group = g
 	}
 	ev.seccomp, _ = strconv.Atoi(status(root, "Seccomp:"))
-	const capSysAdmin = 21
+	const capIPCLock, capSysAdmin = 14, 21
 	caps, _ := strconv.ParseUint(status(root, "CapEff:"), 16, 64)
-	ev.admin = caps>>capSysAdmin&1 == 1
+	ev.admin, ev.lock = caps>>capSysAdmin&1 == 1, caps>>capIPCLock&1 == 1
 	// gVisor shows a fixed kernel version, "Linux version 4.4.0 ... #1 SMP Sun Jan
 	// 10 15:06:54 PST 2016" (pkg/sentry/kernel in its sources).
 	ev.gvisor = strings.Contains(read(root, "proc/version"), "Sun Jan 10 15:06:54 PST 2016")
@@ -122,10 +123,14 @@ func explain(err error, ev evidence) string {
 		}
 		return "io_uring is absent: " + kernel + " is too old or was built without CONFIG_IO_URING; run Linux 6.1 or newer"
 	case syscall.ENOMEM:
-		if ev.memlock == "unlimited" || ev.memlock == "" {
-			return "io_uring could not get memory: the system or the cgroup has none left"
+		memory := "memory"
+		if refused != nil && refused.Bytes > 0 {
+			memory = fmt.Sprintf("%d bytes", refused.Bytes)
 		}
-		return fmt.Sprintf("io_uring could not lock memory: the limit RLIMIT_MEMLOCK is %s bytes; raise it (ulimit -l, LimitMEMLOCK=) or provide fewer buffers", ev.memlock)
+		if ev.memlock == "unlimited" || ev.memlock == "" || ev.lock {
+			return "io_uring could not get " + memory + ": the system, the cgroup or RLIMIT_AS has none left"
+		}
+		return fmt.Sprintf("io_uring could not lock %s: the limit RLIMIT_MEMLOCK is %s bytes for all rings of this user; raise it (ulimit -l, LimitMEMLOCK=), run fewer loops or provide fewer buffers", memory, ev.memlock)
 	case syscall.EMFILE:
 		return fmt.Sprintf("io_uring got no descriptor: the limit RLIMIT_NOFILE is %s; raise it (ulimit -n, LimitNOFILE=)", ev.files)
 	case syscall.ENFILE:

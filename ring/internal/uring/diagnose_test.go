@@ -44,7 +44,9 @@ func TestExplain(t *testing.T) {
 			[]string{"Linux 4.18.0", "too old", "6.1"}},
 		{"gVisor", setup(syscall.ENOSYS), with(func(e *evidence) { e.gvisor = true }), []string{"gVisor"}},
 		{"ENOSYS of a filter", setup(syscall.ENOSYS), with(func(e *evidence) { e.seccomp = 2 }), []string{"ENOSYS", "seccomp"}},
-		{"memlock", setup(syscall.ENOMEM), base, []string{"RLIMIT_MEMLOCK is 65536", "ulimit -l"}},
+		{"memlock", setup(syscall.ENOMEM), base, []string{"RLIMIT_MEMLOCK is 65536", "ulimit -l", "fewer loops"}},
+		{"memlock with a size", &RefusedError{Op: "setup", Errno: syscall.ENOMEM, Bytes: 196608}, base, []string{"lock 196608 bytes"}},
+		{"memlock does not count", setup(syscall.ENOMEM), with(func(e *evidence) { e.lock = true }), []string{"get memory", "cgroup", "RLIMIT_AS"}},
 		{"no memory", setup(syscall.ENOMEM), with(func(e *evidence) { e.memlock = "unlimited" }), []string{"none left"}},
 		{"descriptors", setup(syscall.EMFILE), base, []string{"RLIMIT_NOFILE is 1024"}},
 		{"descriptors of the system", setup(syscall.ENFILE), base, []string{"fs.file-max"}},
@@ -89,7 +91,7 @@ func TestGather(t *testing.T) {
 	root["proc/self/status"] = file("CapEff:\t000001ffffffffff\nSeccomp:\t0\n")
 	root["proc/version"] = file("Linux version 4.4.0 #1 SMP Sun Jan 10 15:06:54 PST 2016")
 	root["var/run/secrets/kubernetes.io/serviceaccount/token"] = file("")
-	want.group, want.seccomp, want.admin, want.gvisor, want.container = "107", 0, true, true, "kubernetes"
+	want.group, want.seccomp, want.admin, want.lock, want.gvisor, want.container = "107", 0, true, true, true, "kubernetes"
 	if got := gather(root); got != want {
 		t.Errorf("\n got %+v\nwant %+v", got, want)
 	}

@@ -12,6 +12,7 @@ type RefusedError struct {
 	Op      string        // the call that was refused: "setup", "enter", "map the rings", ...
 	Missing string        // or what the kernel lacks, with the version that has it
 	Errno   syscall.Errno // what the kernel said
+	Bytes   int           // how much memory the call was to lock, 0 if it was not about that
 }
 
 func (e *RefusedError) Error() string {

@@ -37,7 +37,7 @@ func refusedBySeccomp(t *testing.T, env string) {
 		t.Fatal(err)
 	}
 	pool := newPool(t, 1, 512)
-	forbid(t, uint32(nr))
+	forbid(t, uint32(nr), syscall.EPERM)
 	b, err := New(backend.Config{Pool: pool}, AllSwitches)
 	if err == nil {
 		b.Close()
@@ -66,14 +66,14 @@ func refusedBySeccomp(t *testing.T, env string) {
 	}
 }
 
-// forbid lets the system call nr fail with EPERM in this whole process, for ever.
-func forbid(t *testing.T, nr uint32) {
+// forbid lets the system call nr fail with errno in this whole process, for ever.
+func forbid(t *testing.T, nr uint32, errno syscall.Errno) {
 	t.Helper()
 	const setModeFilter, tsync = 1, 1 // SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // struct seccomp_data.nr
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jf: 1},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}

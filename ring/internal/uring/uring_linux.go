@@ -120,7 +120,7 @@ func (b *ring) open() error {
 		return &RefusedError{Missing: "DEFER_TASKRUN (Linux 6.1)", Errno: errno}
 	}
 	if errno != 0 {
-		return &RefusedError{Op: "setup", Errno: errno}
+		return &RefusedError{Op: "setup", Errno: errno, Bytes: entries*64 + int(p.CQEntries)*16} // of an SQE, and of a CQE
 	}
 	b.q.fd = fd // closed by release
 	for _, f := range required {
