@@ -3,7 +3,6 @@ package mux
 import (
 	"fmt"
 	"syscall"
-	"time"
 
 	"github.com/kcm-go/kcm/ring"
 )
@@ -14,27 +13,26 @@ import (
 //
 //	looks    |     |     |     |     |     |     |
 //	messages   x x   x
-//	idle since             ^...................... found: T to 5/4 T after the last
+//	idle                       1     2     3     4  found: T to 5/4 T after the last
+//
+// Looks are counted and not the time, as time in which the loop stood still is none for a
+// peer to be idle in.
 //
 // Loop's thread.
 type idleTimer struct {
 	psock    *Psock
 	timer    ring.Timer
-	since    time.Duration // when it was not idle last, or later; by the loop's clock
-	messages uint64        // received until then
-	written  uint64        // bytes sent until then
-	busy     bool          // at the last look
+	looks    int    // in a row that found it idle
+	messages uint64 // received until the look before those
+	written  uint64 // bytes sent until then
+	busy     bool   // at the last look
 }
 
-// start begins to watch. The connection stands.
+const idleLooks = 4
+
+// start sets the time of the next look. The connection stands.
 func (i *idleTimer) start() {
-	i.since = i.psock.shard.loop.Now()
-	i.again()
-}
-
-// again sets the time of the next look.
-func (i *idleTimer) again() {
-	i.psock.shard.loop.StartTimer(&i.timer, i.psock.mux.opt.IdleTimeout/4, i)
+	i.psock.shard.loop.StartTimer(&i.timer, i.psock.mux.opt.IdleTimeout/idleLooks, i)
 }
 
 // Expire implements [ring.Expirer]: it looks whether something has happened.
@@ -43,18 +41,18 @@ func (i *idleTimer) Expire(*ring.Timer) {
 	if p.leaving {
 		return
 	}
-	now := p.shard.loop.Now()
-	limit := p.mux.opt.IdleTimeout
 	was := i.busy // and may have been until just now
 	i.busy = p.busy()
 	switch messages, written := p.parser.Stats().Messages, p.stream.Written(); {
 	case messages != i.messages || written != i.written || was || i.busy:
-		i.since, i.messages, i.written = now, messages, written
-	case now-i.since >= limit:
-		p.leave(fmt.Errorf("idle for %v: %w", limit, syscall.ETIMEDOUT), true)
+		i.looks, i.messages, i.written = 0, messages, written
+	case i.looks+1 == idleLooks:
+		p.leave(fmt.Errorf("idle for %v: %w", p.mux.opt.IdleTimeout, syscall.ETIMEDOUT), true)
 		return
+	default:
+		i.looks++
 	}
-	i.again()
+	i.start()
 }
 
 // busy reports that the connection waits for us, or we for it to read: it is not idle

@@ -31,9 +31,16 @@ type ending struct {
 // theLives runs tell for some seeds of a network without faults, with a Mux of the options.
 func theLives(t *testing.T, o Options, tell func(w *lives)) {
 	t.Helper()
+	theLivesOn(t, func(*ring.Options) {}, o, tell)
+}
+
+// theLivesOn is theLives with other options of the loop.
+func theLivesOn(t *testing.T, set func(*ring.Options), o Options, tell func(w *lives)) {
+	t.Helper()
 	ringtest.Seeds(t, 20, ringtest.Options{}, func(t *testing.T, s *ringtest.Sim) {
 		ro := simRing()
 		ro.Linger = time.Millisecond
+		set(&ro)
 		l, err := ring.NewWith(s.Open, ro)
 		if err != nil {
 			t.Fatal(err)

@@ -43,6 +43,7 @@ type Loop struct {
 	live  int      // endpoints not yet closed
 
 	wheel wheel
+	still standstill
 	ready streamList // unread chunks or news to deliver
 	dirty streamList // bytes to send
 	stuck streamList // waiting for write space
@@ -205,7 +206,9 @@ func (l *Loop) begin() error {
 		return fmt.Errorf("ring: %w", err)
 	}
 	l.be.Provide(l.mem.all())
-	l.wheel.now = int64(l.be.Now() / tick)
+	now := l.be.Now()
+	l.still = standstill{from: now, due: now}
+	l.wheel.now = int64(now / tick)
 	l.tellBegun()
 	return nil
 }
@@ -225,7 +228,7 @@ func (l *Loop) Turn() bool {
 	}
 	l.feed()
 	now := l.be.Now()
-	l.wheel.advance(int64(now / tick))
+	l.wheel.advance(int64(l.still.turn(now) / tick))
 	l.flush()
 	l.bury()
 	if l.stop && l.live == 0 {
@@ -268,6 +271,10 @@ func (l *Loop) Turn() bool {
 		l.yielded = now
 		runtime.Gosched()
 	}
+	if l.manual { // what is between two turns is sleep
+		l.still.pass(l.be.Now())
+		l.still.until(forever)
+	}
 	return true
 }
 
@@ -294,6 +301,15 @@ func (l *Loop) wait() (int, error) {
 	if l.ready.head != nil || l.dirty.head != nil || l.dying.head != nil || !l.inbox.empty() {
 		return l.be.Wait(l.events, 0)
 	}
+	n, err := l.sleep()
+	now := l.be.Now()
+	l.still.pass(now)
+	l.still.until(now)
+	return n, err
+}
+
+// sleep is wait when there is nothing to do.
+func (l *Loop) sleep() (int, error) {
 	timeout := l.nap()
 	if l.spin.budget > 0 && timeout != 0 {
 		if n, err := l.look(timeout); n > 0 || err != nil || !l.inbox.empty() {
@@ -325,17 +341,21 @@ func (l *Loop) wait() (int, error) {
 // nap returns how long the loop may sleep: until the next timer or alarm, or
 // negative for as long as it likes.
 func (l *Loop) nap() time.Duration {
+	now := l.be.Now()
+	l.still.pass(now)
 	next := time.Duration(-1)
 	if l.wheel.count > 0 {
-		next = time.Duration(l.wheel.nextTick()) * tick
+		next = time.Duration(l.wheel.nextTick())*tick + l.still.lost
 	}
 	if l.alarm > 0 && (next < 0 || l.alarm < next) {
 		next = l.alarm
 	}
 	if next < 0 {
+		l.still.until(forever)
 		return -1
 	}
-	return max(next-l.be.Now(), 0)
+	l.still.until(max(next, now))
+	return max(next-now, 0)
 }
 
 // look polls for events for up to the spin budget.

@@ -172,11 +172,14 @@ func (w *wheel) nextTick() int64 {
 }
 
 // StartTimer arms t to expire d from now; an armed timer is moved. owner is
-// called on expiry.
+// called on expiry. Time in which the loop stood still (a handler that did not return, a
+// stopped process) does not count, but for a tenth of a second.
 func (l *Loop) StartTimer(t *Timer, d time.Duration, owner Expirer) {
 	l.wheel.remove(t)
 	t.owner = owner
-	l.wheel.add(t, ticks(l.be.Now()+max(d, 0)))
+	now := l.be.Now()
+	l.still.pass(now)
+	l.wheel.add(t, ticks(now-l.still.lost+max(d, 0)))
 }
 
 // StopTimer disarms t and reports whether it was armed.
