@@ -11,7 +11,8 @@
 //	2 buffers   those released since the last turn go back to the back end;
 //	            streams that had to wait for one receive again
 //	3 timers    those that are due
-//	4 sends     one vectored send for each stream with something new to send
+//	4 sends     one vectored send for each stream with something new to send,
+//	            and all that datagram endpoints have queued
 //	5 wait      one call into the back end: it submits all of the above, and
 //	            sleeps if there is nothing else to do
 //	6 events    each completion goes to its endpoint: a chunk is appended to the
@@ -75,6 +76,20 @@
 // Package mux does this with messages in place of bytes, and is what programs
 // normally use.
 //
+// # Datagrams
+//
+// [Loop.ListenPacket], [Loop.DialPacket] and [Loop.AttachPacket] make a [Packet] of a
+// datagram socket, UDP or unix. In step 7, behind the streams, its handler gets what the
+// turn brought, each datagram as a message lent out of a receive buffer; what it queues with
+// [Packet.Send] leaves in step 4, all of it with one system call if it can be.
+//
+//	func (echo) Datagrams(p *ring.Packet, d []ring.Datagram) {
+//		for i := range d {
+//			back := d[i].Back()
+//			_ = p.Send(&d[i].Msg, &back) // refused: the message is still lent, and dropped
+//		}
+//	}
+//
 // # Threads
 //
 // A loop's goroutine is locked to its thread and dies with it; with Options.Pin the
@@ -86,7 +101,7 @@
 // with one atomic word, and a loop waits for no goroutine. (Push itself takes a mutex that
 // is never held across a system call, on a loop's thread too; Send takes none.) All other
 // methods of Loop, Stream,
-// Listener and Timer belong to the loop's thread. Do and Close, which wait for the
+// Packet, Listener and Timer belong to the loop's thread. Do and Close, which wait for the
 // loop, return EDEADLK there, as they could never return otherwise.
 //
 // # Memory
@@ -135,8 +150,7 @@
 //
 // # What the package does not do
 //
-// It knows no messages: framing is package strparser's. It has no datagram endpoint,
-// although the back ends carry datagrams. It uses no kernel thread that polls
-// (SQPOLL) and no zero-copy send. It does not balance connections between loops:
+// It knows no messages: framing is package strparser's. It uses no kernel thread that
+// polls (SQPOLL) and no zero-copy send. It does not balance connections between loops:
 // each stays on the loop it was attached to.
 package ring

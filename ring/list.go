@@ -110,4 +110,7 @@ func (l *Loop) initLists() {
 	l.queued.init(inQueued)
 	l.eager.init(inEager)
 	l.dying.init(inDying)
+	for k := range l.packets {
+		l.packets[k].kind = uint8(k)
+	}
 }

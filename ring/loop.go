@@ -55,6 +55,10 @@ type Loop struct {
 	victim  *Stream    // the last one that sacrifice ended
 	eager   streamList // region memory reserved ahead of need
 
+	packets   [packetLists]packetList
+	batch     []Datagram     // what a PacketHandler is given; nil before the first
+	packetOut *packetScratch // nil before the first send
+
 	events  []backend.Event
 	vector  []sgmsg.Element
 	spin    spinner
@@ -112,6 +116,11 @@ type LoopStats struct {
 	RegionUsed  int // bytes of the large region in use
 	SpillUsed   int // bytes of private memory in use
 	Streams     int // open endpoints
+
+	DatagramsIn      uint64
+	DatagramsOut     uint64
+	DatagramsDropped uint64 // queued and not sent; what the system lost is in PacketStats
+	Truncated        uint64 // datagrams longer than a receive buffer
 }
 
 // New makes a loop and opens its backend; it does not run yet. Errors: EINVAL
@@ -263,6 +272,7 @@ func (l *Loop) Turn() bool {
 		s.ep.complete(ev)
 	}
 	l.deliver()
+	l.deliverPackets()
 	if l.alarm > 0 && l.be.Now() >= l.alarm {
 		l.alarm = 0
 	}
@@ -298,7 +308,7 @@ const yieldEvery = 5 * time.Millisecond
 // wait asks the backend for events: without sleeping while there is work, else
 // until the next timer, after having looked for a while if that lately paid.
 func (l *Loop) wait() (int, error) {
-	if l.ready.head != nil || l.dirty.head != nil || l.dying.head != nil || !l.inbox.empty() {
+	if l.ready.head != nil || l.dirty.head != nil || l.dying.head != nil || l.packetsWork() || !l.inbox.empty() {
 		return l.be.Wait(l.events, 0)
 	}
 	n, err := l.sleep()
@@ -403,13 +413,14 @@ func (l *Loop) feed() {
 	for n := l.starved.n; n > 0 && l.mem.free > 0; n-- {
 		l.starved.pop().steer()
 	}
+	l.feedPackets()
 	for l.queued.head != nil && l.queued.head.grant() {
 		l.queued.pop().steer()
 	}
 	if l.queued.head != nil {
 		l.reclaim()
 	}
-	l.mem.hungry.Store(l.starved.head != nil || l.queued.head != nil)
+	l.mem.hungry.Store(l.starved.head != nil || l.queued.head != nil || l.packets[packetStarved].head != nil)
 }
 
 // deliver calls DataReady once for each stream with news, up to the byte cap.
@@ -431,6 +442,7 @@ func (l *Loop) flush() {
 	for s := l.dirty.pop(); s != nil; s = l.dirty.pop() {
 		s.transmit()
 	}
+	l.sendPackets()
 }
 
 // bury finishes the streams whose last operation has ended.
@@ -438,6 +450,7 @@ func (l *Loop) bury() {
 	for s := l.dying.pop(); s != nil; s = l.dying.pop() {
 		s.bury()
 	}
+	l.buryPackets()
 }
 
 // Post runs fn on the loop's thread, after the tasks posted before it. It never

@@ -237,6 +237,7 @@ func (s *Stream) drained() {
 func (l *Loop) evict() {
 	before := l.stats.Evicted
 	defer func() { l.tellEvicted(l.stats.Evicted != before) }()
+	l.evictPackets()
 	for s := l.stuck.head; s != nil; {
 		next := l.stuck.link(s).next
 		if s.ops&bit(backend.OpSend) == 0 && pins(&s.out, l.mem.recv) {

@@ -131,6 +131,10 @@ func (l *Loop) state() *loopState {
 			x := endpointLine{id: uint32(id), gen: gen, fd: ep.fd, kind: "listener", state: ep.word()}
 			x.local, _ = l.be.Names(ep.fd)
 			s.others = append(s.others, x)
+		case *Packet:
+			x := endpointLine{id: uint32(id), gen: gen, fd: ep.fd, kind: "datagrams", state: ep.word()}
+			x.local, _ = l.be.Names(ep.fd)
+			s.others = append(s.others, x)
 		default:
 			s.others = append(s.others, endpointLine{id: uint32(id), gen: gen, fd: -1, kind: fmt.Sprintf("%T", ep)})
 		}
@@ -166,6 +170,18 @@ func (ln *Listener) word() string {
 		return "paused: no descriptors or memory"
 	}
 	return "accepting"
+}
+
+// word tells what the endpoint is at.
+func (p *Packet) word() string {
+	w := p.state.String()
+	if p.member&(1<<packetStarved) != 0 {
+		w += ", no receive buffer"
+	}
+	if p.out.n > 0 {
+		w += fmt.Sprintf(", %d queued (%d bytes)", p.out.n, p.out.bytes)
+	}
+	return w
 }
 
 func (st streamState) String() string {
@@ -243,7 +259,7 @@ func (x *streamLine) write(b *bytes.Buffer) {
 // brackets.
 func inFlight(ops, ending uint16) string {
 	var names []string
-	for op := backend.OpAccept; op <= backend.OpSendMsg; op++ {
+	for op := backend.OpAccept; op <= backend.OpRecvMsg; op++ {
 		switch {
 		case ops&bit(op) == 0:
 		case ending&bit(op) != 0:

@@ -133,7 +133,7 @@ func TestContractStorm(t *testing.T) {
 	for _, f := range []Fault{
 		Reset, Refuse, AcceptError, EndAccept, // failures of the network and the host
 		EndMultishot, NoBuffers, // it asserts that an idle Recv has not ended
-		ShortSend, SendAgain, // it sends small things once
+		ShortSend, SendAgain, RefuseSplit, // it sends small things once
 		PollHint,                                 // it asserts that a Poll waits
 		ResetDrops,                               // not before a reset
 		LosePacket, DoublePacket, OvertakePacket, // datagrams arrive

@@ -56,8 +56,8 @@ type echoConn struct {
 	fd        int
 	slot, gen uint32
 	client    bool
-	ops       [backend.OpSendMsg + 1]bool
-	cancelled [backend.OpSendMsg + 1]bool
+	ops       [backend.OpRecvMsg + 1]bool
+	cancelled [backend.OpRecvMsg + 1]bool
 	out       []sgmsg.Element // server: what is to be sent, with references
 	total     int             // client
 	sent, got int

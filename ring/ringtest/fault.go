@@ -36,6 +36,8 @@ const (
 	LosePacket                  // a datagram is lost
 	DoublePacket                // a datagram arrives twice
 	OvertakePacket              // a datagram arrives late, behind younger ones
+	RefuseSplit                 // datagrams in one piece are refused
+	JoinPackets                 // datagrams of one sender are received in one piece, where that is asked for
 	NumFaults                   // the number of faults
 )
 
@@ -45,7 +47,7 @@ var faultNames = [NumFaults]string{
 	"poll hint", "lazy poll", "late cancel", "delay event", "reorder",
 	"partial wait", "spurious", "early submit", "split segment", "slow segment",
 	"reset", "reset drops", "refuse", "slow connect", "accept error",
-	"skip turn", "lag", "lose packet", "double packet", "overtake packet",
+	"skip turn", "lag", "lose packet", "double packet", "overtake packet", "refuse split", "join packets",
 }
 
 func (f Fault) String() string { return faultNames[f] }

@@ -52,13 +52,12 @@ func (b *Instant) Accept(backend.Key, int)                {}
 func (b *Instant) Connect(k backend.Key, _ int, _ *backend.Addr) {
 	b.due = append(b.due, backend.Event{Key: k})
 }
-func (b *Instant) Recv(k backend.Key, _ int)                                { b.recv = append(b.recv, k) }
-func (b *Instant) Read(backend.Key, int, []byte)                            {}
-func (b *Instant) Poll(backend.Key, int)                                    {}
-func (b *Instant) RecvMsg(backend.Key, int)                                 {}
-func (b *Instant) Wake()                                                    {}
-func (b *Instant) Stats() (st backend.Stats)                                { return }
-func (b *Instant) SendMsg(backend.Key, int, []sgmsg.Element, *backend.Addr) {}
+func (b *Instant) Recv(k backend.Key, _ int)     { b.recv = append(b.recv, k) }
+func (b *Instant) Read(backend.Key, int, []byte) {}
+func (b *Instant) Poll(backend.Key, int)         {}
+func (b *Instant) RecvMsg(backend.Key, int)      {}
+func (b *Instant) Wake()                         {}
+func (b *Instant) Stats() (st backend.Stats)     { return }
 func (b *Instant) Send(k backend.Key, _ int, v []sgmsg.Element) {
 	n := 0
 	for _, e := range v {
@@ -100,3 +99,11 @@ func (b *Instant) Wait(ev []backend.Event, _ time.Duration) (int, error) {
 	}
 	return n, nil
 }
+
+func (b *Instant) SendMsgs(int, []backend.Datagram) (int, syscall.Errno) {
+	return 0, syscall.EOPNOTSUPP
+}
+func (b *Instant) NextError(int, *backend.PacketError) syscall.Errno { return syscall.EAGAIN }
+func (b *Instant) SetOption(int, backend.SockOpt, int) syscall.Errno { return syscall.ENOPROTOOPT }
+func (b *Instant) Option(int, backend.SockOpt) (int, syscall.Errno)  { return 0, syscall.ENOPROTOOPT }
+func (b *Instant) PathMTU(*backend.Addr) (int, syscall.Errno)        { return 0, syscall.EOPNOTSUPP }

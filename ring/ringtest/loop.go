@@ -254,18 +254,6 @@ func (l *loop) Send(k backend.Key, fd int, v []sgmsg.Element) {
 	l.queueOp(o)
 }
 
-func (l *loop) SendMsg(k backend.Key, fd int, v []sgmsg.Element, to *backend.Addr) {
-	o := l.add(k, fd, backend.OpSendMsg)
-	o.vec = append(o.vec, v...)
-	if len(v) > backend.MaxVector {
-		l.sim.violation("sendmsg: %d elements", len(v))
-	}
-	if to != nil {
-		o.to, o.toOK = *to, true
-	}
-	l.queueOp(o)
-}
-
 func (l *loop) Cancel(k backend.Key) {
 	o := l.flight[k]
 	if o == nil {

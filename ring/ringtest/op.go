@@ -22,9 +22,8 @@ type op struct {
 
 	mem  []byte          // Read
 	got  int             // Read: bytes there so far
-	vec  []sgmsg.Element // Send, SendMsg
-	to   backend.Addr    // Connect, SendMsg
-	toOK bool            // SendMsg: there is an address
+	vec  []sgmsg.Element // Send
+	to   backend.Addr    // Connect
 	need int             // Poll: room to wait for
 }
 
@@ -79,7 +78,7 @@ func (l *loop) submit() {
 			s.in(s.delay(), timer{duty: dutyCancel, op: o, id: o.id})
 		case e.cancel:
 			o.cancel()
-		case (o.kind == backend.OpSend || o.kind == backend.OpSendMsg) && s.hit(LateSend):
+		case o.kind == backend.OpSend && s.hit(LateSend):
 			s.in(s.delay(), timer{duty: dutyExec, op: o, id: o.id})
 		default:
 			o.execute()
@@ -104,8 +103,6 @@ func (o *op) execute() {
 		o.send()
 	case backend.OpPoll:
 		o.poll()
-	case backend.OpSendMsg:
-		o.sendMsg()
 	}
 }
 

@@ -73,6 +73,8 @@ func Storm() Options {
 			LosePacket:     0.05,
 			DoublePacket:   0.05,
 			OvertakePacket: 0.1,
+			RefuseSplit:    0.1,
+			JoinPackets:    0.5,
 		},
 	}
 }

@@ -119,42 +119,17 @@ func (k *socket) launch(data []byte, to backend.Addr) {
 // arrive puts the datagram in the receive queue, if there is one with room.
 func (p *packet) arrive(s *Sim) {
 	k := s.names[p.to]
-	if k == nil || k.kind != kindPacket || k.bytes+len(p.data) > s.opt.PacketBytes ||
-		k.remote != (backend.Addr{}) && k.remote != p.from {
+	if k == nil || k.kind != kindPacket || k.remote != (backend.Addr{}) && k.remote != p.from {
+		return
+	}
+	if k.bytes+len(p.data) > s.opt.PacketBytes {
+		k.lost++
 		return
 	}
 	s.note(record{what: didArrive, fd: k.shownFD(), a: int64(len(p.data))})
 	k.packets = append(k.packets, p)
 	k.bytes += len(p.data)
 	k.pump()
-}
-
-func (o *op) sendMsg() {
-	k := o.sock
-	o.checkVector()
-	to := k.remote
-	if o.toOK {
-		to = o.to
-	}
-	n := o.total()
-	switch {
-	case k.kind != kindPacket:
-		o.fail(syscall.EOPNOTSUPP)
-	case to == (backend.Addr{}):
-		o.fail(syscall.EDESTADDRREQ)
-	case n > maxPayload:
-		o.fail(syscall.EMSGSIZE)
-	case k.sim.hit(SendAgain):
-		o.fail(syscall.EAGAIN)
-	default:
-		data := make([]byte, 0, n)
-		for _, e := range o.vec {
-			data = append(data, e.Bytes()...)
-		}
-		k.sim.autobind(k, to)
-		k.launch(data, to)
-		o.post(int32(n), 0, false)
-	}
 }
 
 // pumpPackets hands datagrams to the RecvMsg operation.
@@ -174,10 +149,13 @@ func (k *socket) pumpPackets(o *op) {
 			o.fail(syscall.ENOBUFS)
 			return
 		}
-		p := k.nextPacket()
+		p, segment := k.nextPacket(), 0
+		if k.joins {
+			p, segment = k.join(p, l.pool.BlockSize()-backend.PacketOverhead)
+		}
 		buf := l.buffer()
 		mem := sgmsg.Element{Buf: buf, Len: uint32(l.pool.BlockSize())}.Bytes()
-		o.post(int32(putPacket(mem, p)), buf, !s.hit(EndMultishot))
+		o.post(int32(putPacket(mem, p, segment)), buf, !s.hit(EndMultishot))
 		if !o.done && s.hit(PauseRecv) {
 			s.in(s.delay(), timer{duty: dutyResume, op: o, id: o.id})
 			return
@@ -185,9 +163,25 @@ func (k *socket) pumpPackets(o *op) {
 	}
 }
 
+// join adds to p what follows it from the same sender and has its size, the last of them
+// perhaps less, up to max bytes. segment is 0 if nothing was added.
+func (k *socket) join(p *packet, most int) (all *packet, segment int) {
+	size := len(p.data)
+	for last := size; size > 0 && last == size && len(k.packets) > 0 && k.sim.hit(JoinPackets); {
+		next := k.packets[0]
+		last = len(next.data)
+		if next.from != p.from || last == 0 || last > size || len(p.data)+last > min(most, maxPayload) {
+			break
+		}
+		p = &packet{p.from, p.to, append(p.data[:len(p.data):len(p.data)], k.nextPacket().data...)}
+		segment = size
+	}
+	return p, segment
+}
+
 // putPacket lays a datagram out as a multishot recvmsg of io_uring does
 // (struct io_uring_recvmsg_out, linux/io_uring.h) and returns the length.
-func putPacket(mem []byte, p *packet) int {
+func putPacket(mem []byte, p *packet, segment int) int {
 	const head = backend.PacketOverhead
 	clear(mem[:head])
 	n := copy(mem[head:], p.data)
@@ -197,6 +191,9 @@ func putPacket(mem []byte, p *packet) int {
 	}
 	ne := binary.NativeEndian
 	ne.PutUint32(mem[0:], uint32(putSockaddr(mem[16:16+backend.NameSpace], p.from)))
+	if segment > 0 {
+		ne.PutUint32(mem[4:], uint32(backend.PutSegment(mem[16+backend.NameSpace:head], segment)))
+	}
 	ne.PutUint32(mem[8:], uint32(n))
 	ne.PutUint32(mem[12:], flags)
 	return head + n

@@ -115,6 +115,7 @@ func packets(t *testing.T, s *Sim) {
 	if err := n.l.Attach(fd); err != nil {
 		t.Fatal(err)
 	}
+	s.sock(fd).joins = true
 	const count = 40
 	key := backend.MakeKey(backend.OpRecvMsg, 1, 1)
 	var got [count]int
@@ -131,13 +132,46 @@ func packets(t *testing.T, s *Sim) {
 			in = in && e.More
 			if e.Res > 0 {
 				b := sgmsg.Element{Buf: e.Buf, Off: backend.PacketOverhead, Len: uint32(e.Res) - backend.PacketOverhead}.Bytes()
-				if len(b) != 2 || b[0] != 0xa5 {
-					t.Fatalf("datagram %x", b)
+				var r backend.Received
+				backend.ParseReceived(sgmsg.Element{Buf: e.Buf, Len: uint32(e.Res)}.Bytes(), &r)
+				if len(b) > 2 && r.Segment != 2 {
+					t.Fatalf("%d bytes with segments of %d", len(b), r.Segment)
 				}
-				got[b[1]]++
-				total++
+				for ; len(b) > 0; b = b[2:] {
+					if len(b) < 2 || b[0] != 0xa5 {
+						t.Fatalf("datagram %x", b)
+					}
+					got[b[1]]++
+					total++
+				}
 				e.Buf.Release()
 			}
+		}
+	}
+	// What the loop sends in one piece arrives as several, if it is not refused.
+	heap := sgmsg.NewHeap(512)
+	defer heap.Close(nil)
+	piece, err := heap.Alloc(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(piece.Bytes(), []byte{0xa5, 0, 0xa5, 1})
+	out := backend.Datagram{Vec: []sgmsg.Element{piece}, To: ParseAddr(p.Name()), Segment: 2}
+	for range 20 {
+		k, e := n.l.SendMsgs(fd, []backend.Datagram{out, out})
+		if k > 2 || k == 0 && e != syscall.EAGAIN && e != syscall.EINVAL {
+			t.Fatalf("SendMsgs: %d, %v", k, e)
+		}
+	}
+	piece.Buf.Release()
+	s.Settle()
+	for b := make([]byte, 9); ; {
+		k, _, err := p.ReadFrom(b)
+		if err != nil {
+			break
+		}
+		if k != 2 || b[0] != 0xa5 || b[1] > 1 {
+			t.Fatalf("datagram %x", b[:k])
 		}
 	}
 	for i := range count {

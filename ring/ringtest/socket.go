@@ -29,7 +29,7 @@ type socket struct {
 	kind   kind
 	loop   *loop // attached to
 	closed bool
-	ops    [backend.OpSendMsg + 1]*op
+	ops    [backend.OpRecvMsg + 1]*op
 
 	local, remote backend.Addr
 
@@ -49,6 +49,8 @@ type socket struct {
 	packets []*packet
 	bytes   int           // in packets
 	lastAt  time.Duration // when the youngest datagram sent arrives
+	joins   bool          // asked to join datagrams
+	lost    int           // for want of room
 }
 
 // open gives the socket the lowest free descriptor, as a kernel does.

@@ -129,7 +129,7 @@ func (r record) String() string {
 }
 
 func opName(k backend.Key) string {
-	if k.Op() > backend.OpSendMsg {
+	if k.Op() > backend.OpRecvMsg {
 		return fmt.Sprintf("op%d", k.Op())
 	}
 	return k.Op().String()

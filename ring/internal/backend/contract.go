@@ -20,11 +20,10 @@ const (
 	OpSend       // one event: bytes accepted by the stream
 	OpPoll       // one event: the stream has write space, or failed
 	OpRecvMsg    // multishot: datagrams into provided buffers
-	OpSendMsg    // one event: a datagram accepted
 )
 
 func (o Op) String() string {
-	return [...]string{"none", "accept", "connect", "recv", "read", "send", "poll", "recvmsg", "sendmsg"}[o]
+	return [...]string{"none", "accept", "connect", "recv", "read", "send", "poll", "recvmsg"}[o]
 }
 
 // Key identifies an operation. A loop never has two operations with one key in
@@ -110,8 +109,7 @@ type Config struct {
 //
 // # Operations
 //
-// Accept, Connect, Recv, Read, Send, Poll, RecvMsg and SendMsg queue an
-// operation. None of them fails: what goes wrong comes as the operation's final
+// Accept, Connect, Recv, Read, Send, Poll and RecvMsg queue an operation. None of them fails: what goes wrong comes as the operation's final
 // event. For one descriptor at most one operation of each kind is in flight,
 // and of Recv and Read only one of the two. The descriptor was made known by
 // Attach (listening sockets too) and is not closed before all its operations
@@ -199,7 +197,7 @@ type Backend interface {
 	// error; never 0. It raises no SIGPIPE.
 	Send(k Key, fd int, v []sgmsg.Element)
 	// Poll: Res 0 when the stream may have write space (a hint) or when a Send
-	// would fail at once.
+	// would fail at once; of a datagram socket also when its error queue holds something.
 	Poll(k Key, fd int)
 
 	// Write is no operation: it writes the elements in order at once, without
@@ -221,10 +219,7 @@ type Backend interface {
 	// bytes for the sockaddr, ControlSpace bytes for control messages, then the
 	// payload. Res counts all of it. Ends like Recv; never with 0.
 	RecvMsg(k Key, fd int)
-	// SendMsg sends the elements as one datagram to the address (nil: the
-	// connected peer). Res is the payload length or an error, -EAGAIN
-	// included.
-	SendMsg(k Key, fd int, v []sgmsg.Element, to *Addr)
+	Datagrams
 
 	// Cancel asks the operation to end. Its final event still comes, with
 	// -ECANCELED or with what happened first; events already due come before

@@ -73,6 +73,7 @@ type bed struct {
 	held   []sgmsg.BufID // kept ones
 	back   []sgmsg.BufID // released in this turn
 	closed bool
+	loose  []sgmsg.Element // of no operation, released at the end
 }
 
 var defaultSizes = Sizes{Buffers: 64, BufferSize: 2048}
@@ -134,6 +135,9 @@ func (d *bed) finish() {
 	d.release()
 	if n := d.pool.Held(); n != 0 {
 		d.t.Errorf("%d pool buffers are held after Close", n)
+	}
+	for _, e := range d.loose {
+		e.Buf.Release()
 	}
 	for _, o := range d.ops { // forgotten by Close
 		d.free(o)
@@ -290,8 +294,8 @@ func (d *bed) enter(e *backend.Event) {
 			d.conns[o.fd].in = append(d.conns[o.fd].in, o.mem.Bytes()[:e.Res]...)
 		}
 		d.free(o)
-	case backend.OpSend, backend.OpSendMsg:
-		if e.Res > int32(len(o.data)) || e.Res == 0 && kind == backend.OpSend {
+	case backend.OpSend:
+		if e.Res > int32(len(o.data)) || e.Res == 0 {
 			t.Fatalf("%s: result %d for %d bytes", kind, e.Res, len(o.data))
 		}
 		if e.Res > 0 {

@@ -165,61 +165,6 @@ func testPacketNoBuffers(t *testing.T, h Harness, network string) {
 	}
 }
 
-func testPacketSend(t *testing.T, h Harness, network string) {
-	d := newBed(t, h, Sizes{Buffers: 2, BufferSize: 512})
-	fd, peer := d.datagram(network)
-	to := peer.Addr()
-	for i, n := range []int{1, 1000, 0, 1400, 30} {
-		want := random(uint64(30+i), n)
-		o := d.sendMsg(fd, want, &to, n/4, n/2)
-		d.ended(o)
-		if int(o.res) != n {
-			t.Fatalf("SendMsg: result %d, want %d", o.res, n)
-		}
-		got := make([]byte, 2000)
-		m, err := peer.Recv(got)
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.same("datagram", got[:m], want)
-	}
-
-	// Connected, the address may be left out.
-	c := d.connect(fd, to)
-	d.ended(c)
-	if c.res != 0 {
-		t.Fatalf("Connect: %v", c.err())
-	}
-	d.ended(d.sendMsg(fd, []byte("connected"), nil))
-	got := make([]byte, 100)
-	m, err := peer.Recv(got)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.same("datagram", got[:m], []byte("connected"))
-}
-
-func testPacketSendErrors(t *testing.T, h Harness, network string) {
-	d := newBed(t, h, Sizes{Buffers: 2, BufferSize: 512})
-	fd, peer := d.datagram(network)
-	o := d.sendMsg(fd, []byte("to whom?"), nil)
-	d.ended(o)
-	if o.err() != syscall.EDESTADDRREQ {
-		t.Errorf("SendMsg to nobody: result %d, want EDESTADDRREQ", o.res)
-	}
-	to := peer.Addr()
-	o = d.sendMsg(fd, random(1, 70000), &to, 1000)
-	d.ended(o)
-	if o.err() != syscall.EMSGSIZE {
-		t.Errorf("SendMsg of 70000 bytes: result %d, want EMSGSIZE", o.res)
-	}
-	d.ended(d.sendMsg(fd, []byte("fine"), &to))
-	got := make([]byte, 100)
-	if m, err := peer.Recv(got); err != nil || string(got[:m]) != "fine" {
-		t.Errorf("the far end received %q, %v", got[:m], err)
-	}
-}
-
 func testPacketCancel(t *testing.T, h Harness, network string) {
 	d := newBed(t, h, Sizes{Buffers: 4, BufferSize: 512})
 	fd, peer := d.datagram(network)

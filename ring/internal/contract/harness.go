@@ -37,6 +37,9 @@ type Harness struct {
 	// Datagram returns a bound, unconnected datagram descriptor on network
 	// "udp", not attached. Nil: the backend has no datagrams to test.
 	Datagram func(t testing.TB, b backend.Backend, network string) (fd int, peer PacketPeer)
+	// PacketPair returns a connected datagram descriptor, not attached, that is full when
+	// its peer does not receive. Nil: there is no such thing.
+	PacketPair func(t testing.TB) (fd int, peer PacketPeer)
 	// Settle lets everything that is under way arrive: time passes in the
 	// simulator. Nil on real sockets, where the kernel is done when a system
 	// call returns.
@@ -177,6 +180,10 @@ var datagrams = []test{
 	{"truncated", testPacketTruncated},
 	{"short of buffers", testPacketNoBuffers},
 	{"send", testPacketSend},
+	{"send in one piece", testPacketSplit},
 	{"send errors", testPacketSendErrors},
+	{"full", testPacketFull},
+	{"options", testPacketOptions},
+	{"error queue", testPacketErrors},
 	{"cancel", testPacketCancel},
 }

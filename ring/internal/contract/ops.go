@@ -64,23 +64,6 @@ func (d *bed) send(fd int, p []byte, cuts ...int) *op {
 	return o
 }
 
-func (d *bed) sendMsg(fd int, p []byte, to *backend.Addr, cuts ...int) *op {
-	d.t.Helper()
-	o := d.op(backend.OpSendMsg, fd)
-	d.fill(o, p, cuts)
-	v := make([]sgmsg.Element, len(o.elems))
-	copy(v, o.elems)
-	if to != nil {
-		a := *to
-		d.b.SendMsg(o.key, fd, v, &a)
-		a = backend.Addr{}
-	} else {
-		d.b.SendMsg(o.key, fd, v, nil)
-	}
-	clear(v)
-	return o
-}
-
 func (d *bed) fill(o *op, p []byte, cuts []int) {
 	d.t.Helper()
 	o.data = p

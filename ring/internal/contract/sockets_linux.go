@@ -29,12 +29,13 @@ func Sockets(create func(backend.Config) (backend.Backend, error)) Harness {
 			}
 			return b, pool, mapping
 		},
-		Pair:     RealPair,
-		Listen:   RealListen,
-		Share:    RealShare,
-		Datagram: RealDatagram,
-		Plain:    RealPlain,
-		Discard:  func(fd int) { unix.Close(fd) },
+		Pair:       RealPair,
+		Listen:     RealListen,
+		Share:      RealShare,
+		Datagram:   RealDatagram,
+		PacketPair: RealPacketPair,
+		Plain:      RealPlain,
+		Discard:    func(fd int) { unix.Close(fd) },
 	}
 }
 
@@ -87,6 +88,39 @@ func RealDatagram(t testing.TB, _ backend.Backend, network string) (int, PacketP
 	defer c.Close()
 	t.Cleanup(func() { peer.Close() })
 	return dup(t, c), &packetPeer{peer, c.LocalAddr().(*net.UDPAddr).AddrPort()}
+}
+
+// RealPacketPair returns a pair of unix sockets: their queue is short, and full when it is
+// not read.
+func RealPacketPair(t testing.TB) (int, PacketPeer) {
+	t.Helper()
+	p, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := os.NewFile(uintptr(p[1]), "datagrams")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return p[0], pairPeer{c}
+}
+
+// pairPeer is the far end of RealPacketPair, whose addresses have no names.
+type pairPeer struct{ net.Conn }
+
+func (p pairPeer) Addr() backend.Addr { return backend.Addr{} }
+
+func (p pairPeer) Send(b []byte) error {
+	_, err := p.Write(b)
+	return err
+}
+
+func (p pairPeer) Recv(b []byte) (int, error) {
+	p.SetReadDeadline(time.Now().Add(realPatience))
+	return p.Read(b)
 }
 
 // RealPlain takes a detached descriptor over with package net. That works only

@@ -73,7 +73,7 @@ func (b *epoll) serveAccept(fd int, d *desc) {
 // over.
 func (b *epoll) Connect(k backend.Key, fd int, to *backend.Addr) {
 	d := &b.descs[fd]
-	n, e := putAddr(b.name[:], to)
+	n, e := backend.PutSockaddr(b.name[:], to)
 	if e == 0 {
 		b.stats.Syscalls++
 		e = sysConnect(fd, b.name[:n])

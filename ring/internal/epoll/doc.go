@@ -16,7 +16,7 @@
 //	                      | Poll,       +-----------------+            |
 //	                      | Connect                                    |
 //	                      +----------------> due ----------------------+
-//	Send, SendMsg, Cancel ------------------> |   the next Wait
+//	Send, Cancel ---------------------------> |   the next Wait
 //
 // Send writes at once; its event waits in due for the next Wait. Recv, Read,
 // Accept and RecvMsg book the operation at the descriptor. One Wait then does

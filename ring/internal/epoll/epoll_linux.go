@@ -37,6 +37,7 @@ const (
 //  3. Every operation is armed at its descriptor, or has its final event in due,
 //     or has had it.
 type epoll struct {
+	backend.DatagramFD
 	pool *sgmsg.Arena
 	free []sgmsg.BufID // provided buffers; the last released is the warmest
 
@@ -126,7 +127,11 @@ func (b *epoll) Close() error {
 // Now implements [backend.Backend].
 func (b *epoll) Now() time.Duration { return backend.Now() }
 
-func (b *epoll) Stats() backend.Stats { return b.stats }
+func (b *epoll) Stats() backend.Stats {
+	s := b.stats
+	s.Syscalls += b.Calls
+	return s
+}
 
 func (b *epoll) Provide(bufs []sgmsg.BufID) { b.free = append(b.free, bufs...) }
 

@@ -80,42 +80,11 @@ func (b *epoll) Poll(k backend.Key, fd int) {
 	b.due.push(backend.Event{Key: k})
 }
 
-// SendMsg sends one datagram at once.
-func (b *epoll) SendMsg(k backend.Key, fd int, v []sgmsg.Element, to *backend.Addr) {
-	d := &b.descs[fd]
-	b.hdr = unix.Msghdr{}
-	if to != nil {
-		n, e := putAddr(b.name[:], to)
-		if e != 0 {
-			b.fail(k, e)
-			return
-		}
-		b.hdr.Name, b.hdr.Namelen = &b.name[0], uint32(n)
+// SendMsgs is [backend.DatagramFD]'s and keeps the book: a full socket is not writable.
+func (b *epoll) SendMsgs(fd int, d []backend.Datagram) (int, syscall.Errno) {
+	n, e := b.DatagramFD.SendMsgs(fd, d)
+	if e == syscall.EAGAIN || e == 0 && n < len(d) {
+		b.descs[fd].writable = false
 	}
-	if len(v) > len(b.iov) {
-		b.fail(k, syscall.EMSGSIZE)
-		return
-	}
-	iovs := 0
-	for _, e := range v {
-		if e.Len > 0 {
-			b.iov[iovs].Base = &e.Bytes()[0]
-			b.iov[iovs].SetLen(int(e.Len))
-			iovs++
-		}
-	}
-	b.hdr.Iov = &b.iov[0]
-	b.hdr.SetIovlen(iovs)
-	b.stats.Syscalls++
-	n, e := sysSendmsg(fd, &b.hdr)
-	switch e {
-	case 0:
-		b.due.push(backend.Event{Key: k, Res: int32(n)})
-		return
-	case syscall.EINTR:
-		e = syscall.EAGAIN
-	case syscall.EAGAIN:
-		d.writable = false
-	}
-	b.fail(k, e)
+	return n, e
 }

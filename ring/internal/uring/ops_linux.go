@@ -124,7 +124,7 @@ func (b *ring) Send(k backend.Key, fd int, v []sgmsg.Element) {
 		b.bytes += int(v[0].Len)
 		return
 	}
-	b.sendMsg(k, fd, v, nil)
+	b.sendMsg(k, fd, v)
 }
 
 // Write implements [backend.Backend] without the ring, which is one thread's.
@@ -132,20 +132,12 @@ func (b *ring) Write(fd int, v []sgmsg.Element) (int, syscall.Errno) {
 	return backend.WriteFD(fd, v)
 }
 
-// SendMsg implements [backend.Backend] with IORING_OP_SENDMSG.
-func (b *ring) SendMsg(k backend.Key, fd int, v []sgmsg.Element, to *backend.Addr) {
-	b.sendMsg(k, fd, v, to)
-}
-
-func (b *ring) sendMsg(k backend.Key, fd int, v []sgmsg.Element, to *backend.Addr) {
+func (b *ring) sendMsg(k backend.Key, fd int, v []sgmsg.Element) {
 	if !b.scratch.fits(len(v)) {
 		b.flush()
 	}
 	e := b.sqe(uapi.IORING_OP_SENDMSG, fd, uint64(k)) // may submit, so it comes before the scratch
 	h := b.scratch.hdr(v)
-	if to != nil {
-		h.Name, h.Namelen = b.scratch.name(to)
-	}
 	e.Addr = uapi.Addr(h)
 	e.Len = 1
 	e.OpFlags = sendFlags

@@ -18,6 +18,7 @@ import (
 // ring is the backend. Everything but Wake, Write and Now belongs to the loop's
 // thread.
 type ring struct {
+	backend.DatagramFD
 	q       queue
 	bufs    bufRing
 	scratch scratch
@@ -157,7 +158,11 @@ func (b *ring) Name() string { return "io_uring" }
 func (b *ring) Notes() []string { return b.notes }
 
 // Stats implements [backend.Backend].
-func (b *ring) Stats() backend.Stats { return b.stats }
+func (b *ring) Stats() backend.Stats {
+	s := b.stats
+	s.Syscalls += b.Calls
+	return s
+}
 
 // Now implements [backend.Backend].
 func (b *ring) Now() time.Duration { return backend.Now() }

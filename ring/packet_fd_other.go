@@ -1,0 +1,9 @@
+//go:build !linux
+
+package ring
+
+import "syscall"
+
+func duplicate(syscall.Conn) (fd int, err error) { return -1, ErrNotSupported }
+
+func closeDuplicate(int) {}
