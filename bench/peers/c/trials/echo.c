@@ -7,7 +7,6 @@
  */
 #define _GNU_SOURCE
 #include "trial.h"
-#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
@@ -44,7 +43,7 @@ struct conn {
 
 enum { OP_RECV, OP_SEND };
 
-static struct {
+static struct server {
 	const struct echo *o;
 	struct ring ring;
 	struct conn *conns;
@@ -56,7 +55,9 @@ static struct {
 	uint16_t *order;    /* buffer by place in the pool */
 	uint16_t *place;    /* and the other way round */
 	unsigned long spanning;
-} srv;
+	uint64_t answered; /* bytes */
+	struct peer *peers; /* as many as conns */
+} *srv;
 
 static void add_buf(struct io_uring_buf_ring *ring, uint16_t *tail, unsigned mask, uint8_t *data,
 		    unsigned len, unsigned bid)
@@ -71,12 +72,12 @@ static void add_buf(struct io_uring_buf_ring *ring, uint16_t *tail, unsigned mas
 
 static void give_back(struct conn *c, unsigned bid)
 {
-	const struct echo *o = srv.o;
+	const struct echo *o = srv->o;
 
 	if (!o->incremental) {
-		srv.place[bid] = srv.tail;
-		srv.order[srv.tail & (o->bufs - 1)] = (uint16_t)bid;
-		add_buf(srv.pool, &srv.tail, o->bufs - 1, srv.bufs + (size_t)bid * o->buf_len,
+		srv->place[bid] = srv->tail;
+		srv->order[srv->tail & (o->bufs - 1)] = (uint16_t)bid;
+		add_buf(srv->pool, &srv->tail, o->bufs - 1, srv->bufs + (size_t)bid * o->buf_len,
 			o->buf_len, bid);
 		return;
 	}
@@ -93,28 +94,28 @@ static int group_register(struct io_uring_buf_ring **ring, unsigned entries, int
 
 	*ring = map(entries * sizeof(struct io_uring_buf), -1, 0);
 	reg.ring_addr = (uintptr_t)*ring;
-	return ring_register(&srv.ring, IORING_REGISTER_PBUF_RING, &reg, 1);
+	return ring_register(&srv->ring, IORING_REGISTER_PBUF_RING, &reg, 1);
 }
 
 static int server_bufs(void)
 {
-	const struct echo *o = srv.o;
+	const struct echo *o = srv->o;
 	int err;
 
 	if (!o->incremental) {
-		if ((err = group_register(&srv.pool, o->bufs, 0, 0)) < 0)
+		if ((err = group_register(&srv->pool, o->bufs, 0, 0)) < 0)
 			return err;
-		srv.bufs = map((size_t)o->bufs * o->buf_len, -1, 0);
-		srv.order = calloc(o->bufs, sizeof(*srv.order));
-		srv.place = calloc(o->bufs, sizeof(*srv.place));
-		check(srv.order && srv.place, "out of memory");
-		srv.tail = 0;
+		srv->bufs = map((size_t)o->bufs * o->buf_len, -1, 0);
+		srv->order = calloc(o->bufs, sizeof(*srv->order));
+		srv->place = calloc(o->bufs, sizeof(*srv->place));
+		check(srv->order && srv->place, "out of memory");
+		srv->tail = 0;
 		for (unsigned i = 0; i < o->bufs; i++)
 			give_back(NULL, i);
 		return 0;
 	}
-	for (int k = 0; k < srv.n; k++) {
-		struct conn *c = &srv.conns[k];
+	for (int k = 0; k < srv->n; k++) {
+		struct conn *c = &srv->conns[k];
 
 		if ((err = group_register(&c->own, OWN_BUFS, k, IOU_PBUF_RING_INC)) < 0)
 			return err;
@@ -127,11 +128,11 @@ static int server_bufs(void)
 
 static struct io_uring_sqe *request(struct conn *c, int op, int kind)
 {
-	int k = (int)(c - srv.conns);
-	struct io_uring_sqe *sqe = ring_sqe(&srv.ring, op, srv.o->fixed ? k : c->fd,
+	int k = (int)(c - srv->conns);
+	struct io_uring_sqe *sqe = ring_sqe(&srv->ring, op, srv->o->fixed ? k : c->fd,
 					    (uint64_t)k << 1 | (unsigned)kind);
 
-	sqe->flags = srv.o->fixed ? IOSQE_FIXED_FILE : 0;
+	sqe->flags = srv->o->fixed ? IOSQE_FIXED_FILE : 0;
 	return sqe;
 }
 
@@ -140,8 +141,8 @@ static void arm(struct conn *c)
 	struct io_uring_sqe *sqe = request(c, IORING_OP_RECV, OP_RECV);
 
 	sqe->flags |= IOSQE_BUFFER_SELECT;
-	sqe->ioprio = IORING_RECV_MULTISHOT | (srv.o->bundle ? IORING_RECVSEND_BUNDLE : 0);
-	sqe->buf_group = (uint16_t)(srv.o->incremental ? c - srv.conns : 0);
+	sqe->ioprio = IORING_RECV_MULTISHOT | (srv->o->bundle ? IORING_RECVSEND_BUNDLE : 0);
+	sqe->buf_group = (uint16_t)(srv->o->incremental ? c - srv->conns : 0);
 	c->armed = true;
 }
 
@@ -187,17 +188,17 @@ static void got(struct conn *c, uint8_t *data, unsigned len, unsigned bid)
 static void on_recv(struct conn *c, int res, unsigned flags)
 {
 	unsigned bid = flags >> IORING_CQE_BUFFER_SHIFT;
-	const struct echo *o = srv.o;
+	const struct echo *o = srv->o;
 
 	if (!(flags & IORING_CQE_F_MORE)) {
 		c->armed = false;
-		srv.rearm = true;
+		srv->rearm = true;
 	}
 	if (res <= 0) {
 		/* A client that found an error resets its connections. */
 		if (res == 0 || res == -ECONNRESET || res == -EPIPE) {
 			c->ended = true;
-			srv.ended++;
+			srv->ended++;
 		} else if (res != -ENOBUFS) {
 			errno = -res;
 			die("recv");
@@ -217,17 +218,17 @@ static void on_recv(struct conn *c, int res, unsigned flags)
 		got(c, data, (unsigned)res, bid);
 	} else {
 		/* A bundle is of buffers that lay one after the other in the pool. */
-		uint16_t place = srv.place[bid];
+		uint16_t place = srv->place[bid];
 		unsigned left = (unsigned)res;
 
 		if (left > o->buf_len)
-			srv.spanning++;
+			srv->spanning++;
 		while (left) {
-			unsigned b = srv.order[place++ & (o->bufs - 1)];
+			unsigned b = srv->order[place++ & (o->bufs - 1)];
 			unsigned n = left < o->buf_len ? left : o->buf_len;
 
 			left -= n;
-			got(c, srv.bufs + (size_t)b * o->buf_len, n, b);
+			got(c, srv->bufs + (size_t)b * o->buf_len, n, b);
 		}
 	}
 	if (!c->sending && c->head != c->tail)
@@ -236,9 +237,11 @@ static void on_recv(struct conn *c, int res, unsigned flags)
 
 static void on_send(struct conn *c, int res)
 {
-	if (res >= 0)
+	if (res >= 0) {
 		check((size_t)res == c->send_len, "a send was short");
-	else if (res != -EPIPE && res != -ECONNRESET) {
+		srv->answered += c->send_len;
+	}
+	if (res < 0 && res != -EPIPE && res != -ECONNRESET) {
 		errno = -res;
 		die("send");
 	}
@@ -248,28 +251,36 @@ static void on_send(struct conn *c, int res)
 		start_send(c);
 }
 
-static void serve(void)
+static void turn(unsigned wait)
 {
-	unsigned wait = srv.o->wait_nr ? srv.o->wait_nr : 1;
 	struct io_uring_cqe cqe;
 
-	for (int k = 0; k < srv.n; k++)
-		arm(&srv.conns[k]);
-	while (srv.ended < srv.n) {
-		ring_enter(&srv.ring, wait);
-		while (ring_next(&srv.ring, &cqe)) {
-			struct conn *c = &srv.conns[cqe.user_data >> 1];
+	ring_enter(&srv->ring, wait);
+	while (ring_next(&srv->ring, &cqe)) {
+		struct conn *c = &srv->conns[cqe.user_data >> 1];
 
-			if ((cqe.user_data & 1) == OP_RECV)
-				on_recv(c, cqe.res, cqe.flags);
-			else
-				on_send(c, cqe.res);
-		}
-		for (int k = 0; srv.rearm && k < srv.n; k++)
-			if (!srv.conns[k].armed && !srv.conns[k].ended)
-				arm(&srv.conns[k]);
-		srv.rearm = false;
+		if ((cqe.user_data & 1) == OP_RECV)
+			on_recv(c, cqe.res, cqe.flags);
+		else
+			on_send(c, cqe.res);
 	}
+	for (int k = 0; srv->rearm && k < srv->n; k++)
+		if (!srv->conns[k].armed && !srv->conns[k].ended)
+			arm(&srv->conns[k]);
+	srv->rearm = false;
+}
+
+static void arm_all(void)
+{
+	for (int k = 0; k < srv->n; k++)
+		arm(&srv->conns[k]);
+}
+
+static void serve(void)
+{
+	arm_all();
+	while (srv->ended < srv->n)
+		turn(srv->o->wait_nr ? srv->o->wait_nr : 1);
 }
 
 /* A connection of the client. Offsets are of the streams of bytes. */
@@ -453,43 +464,43 @@ static void pattern_init(void)
 
 static int server_open(void)
 {
-	const struct echo *o = srv.o;
+	const struct echo *o = srv->o;
 	unsigned flags = o->setup & IORING_SETUP_COOP_TASKRUN ? 0 : BASE_FLAGS;
 	int fds[MAX_CONNS], err;
 
-	if ((err = ring_open(&srv.ring, 256, 4096, flags | o->setup | IORING_SETUP_R_DISABLED)) < 0)
+	if ((err = ring_open(&srv->ring, 256, 4096, flags | o->setup | IORING_SETUP_R_DISABLED)) < 0)
 		return err;
-	if (o->min_wait_us && !(srv.ring.features & IORING_FEAT_MIN_TIMEOUT))
+	if (o->min_wait_us && !(srv->ring.features & IORING_FEAT_MIN_TIMEOUT))
 		err = -EINVAL;
-	if (!err && o->bundle && !(srv.ring.features & IORING_FEAT_RECVSEND_BUNDLE))
+	if (!err && o->bundle && !(srv->ring.features & IORING_FEAT_RECVSEND_BUNDLE))
 		err = -EINVAL;
 	if (!err)
-		err = ring_wait_mode(&srv.ring, o->mode);
+		err = ring_wait_mode(&srv->ring, o->mode);
 	if (!err)
-		err = ring_register(&srv.ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+		err = ring_register(&srv->ring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
 	if (!err && o->register_ring)
-		err = ring_register_self(&srv.ring);
+		err = ring_register_self(&srv->ring);
 	if (!err && o->fixed) {
-		for (int k = 0; k < srv.n; k++)
-			fds[k] = srv.conns[k].fd;
-		err = ring_register(&srv.ring, IORING_REGISTER_FILES, fds, (unsigned)srv.n);
+		for (int k = 0; k < srv->n; k++)
+			fds[k] = srv->conns[k].fd;
+		err = ring_register(&srv->ring, IORING_REGISTER_FILES, fds, (unsigned)srv->n);
 	}
 	if (!err)
 		err = server_bufs();
-	srv.ring.min_wait_us = o->min_wait_us;
+	srv->ring.min_wait_us = o->min_wait_us;
 	if (o->timeout_ms)
-		srv.ring.ts.tv_nsec = o->timeout_ms * 1000000;
+		srv->ring.ts.tv_nsec = o->timeout_ms * 1000000;
 	return err < 0 ? err : 0;
 }
 
 static void server_close(void)
 {
-	const struct echo *o = srv.o;
+	const struct echo *o = srv->o;
 
-	if (srv.ring.rings)
-		ring_close(&srv.ring);
-	for (int k = 0; k < srv.n; k++) {
-		struct conn *c = &srv.conns[k];
+	if (srv->ring.rings)
+		ring_close(&srv->ring);
+	for (int k = 0; k < srv->n; k++) {
+		struct conn *c = &srv->conns[k];
 
 		close(c->fd);
 		if (c->own)
@@ -497,13 +508,49 @@ static void server_close(void)
 		if (c->own_bufs)
 			munmap(c->own_bufs, OWN_BUFS * OWN_LEN);
 	}
-	if (srv.pool)
-		munmap(srv.pool, o->bufs * sizeof(struct io_uring_buf));
-	if (srv.bufs)
-		munmap(srv.bufs, (size_t)o->bufs * o->buf_len);
-	free(srv.order);
-	free(srv.place);
-	free(srv.conns);
+	if (srv->pool)
+		munmap(srv->pool, o->bufs * sizeof(struct io_uring_buf));
+	if (srv->bufs)
+		munmap(srv->bufs, (size_t)o->bufs * o->buf_len);
+	free(srv->order);
+	free(srv->place);
+	free(srv->conns);
+}
+
+/* Opens what o asks for, connected to peers that are on descriptors of their own. */
+static struct server *echo_open(const struct echo *o, int *err)
+{
+	srv = calloc(1, sizeof(*srv));
+	check(srv, "out of memory");
+	pattern_init();
+	srv->o = o;
+	srv->n = o->conns;
+	srv->conns = calloc((size_t)srv->n, sizeof(*srv->conns));
+	srv->peers = calloc((size_t)srv->n, sizeof(*srv->peers));
+	check(srv->n <= MAX_CONNS && srv->conns && srv->peers, "out of memory");
+	for (int k = 0; k < srv->n; k++) {
+		int fd[2];
+
+		tcp_pair(fd);
+		srv->peers[k].fd = fd[0];
+		srv->peers[k].stamp = calloc((size_t)o->depth, sizeof(uint64_t));
+		check(srv->peers[k].stamp, "out of memory");
+		srv->conns[k].fd = fd[1];
+	}
+	*err = server_open();
+	return srv;
+}
+
+static void echo_close(void)
+{
+	for (int k = 0; k < srv->n; k++) {
+		close(srv->peers[k].fd);
+		free(srv->peers[k].stamp);
+	}
+	free(srv->peers);
+	server_close();
+	free(srv);
+	srv = NULL;
 }
 
 int echo_run(const struct echo *o, struct echo_result *res)
@@ -512,40 +559,89 @@ int echo_run(const struct echo *o, struct echo_result *res)
 	pthread_t t;
 	int err;
 
-	pattern_init();
 	memset(res, 0, sizeof(*res));
-	memset(&srv, 0, sizeof(srv));
-	srv.o = o;
-	srv.n = o->conns;
-	srv.conns = calloc((size_t)srv.n, sizeof(*srv.conns));
-	client.peers = calloc((size_t)srv.n, sizeof(*client.peers));
-	check(srv.n <= MAX_CONNS && srv.conns && client.peers, "out of memory");
-	for (int k = 0; k < srv.n; k++) {
-		int fd[2];
-
-		tcp_pair(fd);
-		client.peers[k].fd = fd[0];
-		client.peers[k].stamp = calloc((size_t)o->depth, sizeof(uint64_t));
-		check(client.peers[k].stamp, "out of memory");
-		srv.conns[k].fd = fd[1];
-	}
-	err = server_open();
+	echo_open(o, &err);
+	client.peers = srv->peers;
 	if (!err) {
 		if ((errno = pthread_getcpuclockid(pthread_self(), &client.server)) ||
 		    (errno = pthread_create(&t, NULL, client_run, &client)))
 			die("client");
 		serve();
-		if (pthread_join(t, NULL))
+		if ((errno = pthread_join(t, NULL)))
 			die("pthread_join");
-		res->spanning = srv.spanning;
+		res->spanning = srv->spanning;
 	}
-	for (int k = 0; k < srv.n; k++) {
-		close(client.peers[k].fd);
-		free(client.peers[k].stamp);
-	}
-	free(client.peers);
-	server_close();
+	echo_close();
 	return err;
+}
+
+/* The ways of echo_lockstep: clients send, the server answers, clients compare. */
+static void lockstep_send(void *arg)
+{
+	srv = arg;
+	for (int k = 0; k < srv->n; k++) {
+		srv->peers[k].want += (uint64_t)srv->o->depth * (uint64_t)srv->o->size;
+		flush(&srv->peers[k]);
+		check(srv->peers[k].sent == srv->peers[k].want, "more than a socket takes");
+	}
+}
+
+static void lockstep_serve(void *arg)
+{
+	uint64_t all;
+
+	srv = arg;
+	all = srv->answered + (uint64_t)srv->n * (uint64_t)srv->o->depth * (uint64_t)srv->o->size;
+	while (srv->answered < all)
+		turn(1);
+}
+
+static void lockstep_receive(void *arg)
+{
+	static uint8_t buf[64 << 10];
+
+	srv = arg;
+	for (int k = 0; k < srv->n; k++) {
+		struct peer *p = &srv->peers[k];
+
+		while (p->got < p->want) {
+			ssize_t n = recv(p->fd, buf, sizeof(buf), 0);
+
+			if (n <= 0)
+				die("client: recv");
+			check(same(buf, (size_t)n, p->got), "a reply differs from what was sent");
+			p->got += (uint64_t)n;
+		}
+	}
+}
+
+void echo_lockstep(const char *trial, const char *load, const struct echo *ways, int n)
+{
+	struct server *servers[8];
+	struct way list[8];
+	int m = 0;
+
+	check(n <= 8, "too many ways");
+	for (int i = 0; i < n; i++) {
+		int err;
+
+		servers[m] = echo_open(&ways[i], &err);
+		if (err < 0) {
+			skip(trial, ways[i].way, err);
+			echo_close();
+			continue;
+		}
+		arm_all();
+		ring_enter(&srv->ring, 0);
+		list[m] = (struct way){ ways[i].way, (unsigned)(ways[i].conns * ways[i].depth), lockstep_serve,
+					servers[m], 1, lockstep_receive, lockstep_send };
+		m++;
+	}
+	compare(trial, load, list, m);
+	while (m--) {
+		srv = servers[m];
+		echo_close();
+	}
 }
 
 void echo_compare(const char *trial, const char *load, const struct echo *ways, int n)

@@ -94,9 +94,11 @@ void tcp_pair(int fd[2])
 	fd[1] = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
 	if (fd[1] < 0)
 		die("accept");
+	/* Without the pacing of other algorithms, which is timers and waits. */
 	for (int i = 0; i < 2; i++)
-		if (setsockopt(fd[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
-			die("TCP_NODELAY");
+		if (setsockopt(fd[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) ||
+		    setsockopt(fd[i], IPPROTO_TCP, TCP_CONGESTION, "reno", 4))
+			die("setsockopt");
 }
 
 void *map(size_t len, int fd, off_t offset)
@@ -138,15 +140,24 @@ double median(double *v, int n)
 
 static double per_op(const struct way *w, uint64_t ns)
 {
-	uint64_t start = now_ns(), cpu = cpu_ns();
+	unsigned batch = w->batch ? w->batch : 16;
+	uint64_t start = now_ns(), cpu = 0;
 	double n = 0;
 
 	do {
-		for (int i = 0; i < 4; i++)
+		uint64_t since;
+
+		if (w->before)
+			w->before(w->arg);
+		since = cpu_ns();
+		for (unsigned i = 0; i < batch; i++)
 			w->run(w->arg);
-		n += 4.0 * w->per;
+		cpu += cpu_ns() - since;
+		n += (double)batch * w->per;
+		if (w->after)
+			w->after(w->arg);
 	} while (now_ns() - start < ns);
-	return (double)(cpu_ns() - cpu) / n;
+	return (double)cpu / n;
 }
 
 #define SLICE_NS 2000000u

@@ -1,7 +1,6 @@
 /* Trials of rings themselves: set-up, waits, messages between rings, overflow. */
 #define _GNU_SOURCE
 #include "trial.h"
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -30,6 +29,8 @@ static void run_nops(void *arg)
 	nops(arg, 16);
 }
 
+#define MAX_KINDS 8
+
 struct kind {
 	const char *name;
 	unsigned flags;
@@ -54,17 +55,12 @@ static int kind_open(struct ring *r, const struct kind *k)
 	return err < 0 ? err : 0;
 }
 
-/* NOPs and an echo on rings of every kind; the first is the base. */
-static void compare_kinds(const char *trial, const struct kind *kinds, int n)
+/* NOPs on rings of every kind; the first is the base. */
+static void compare_nops(const char *trial, const struct kind *kinds, int n)
 {
-	static const struct {
-		const char *load;
-		int conns, depth;
-	} loads[] = { { "64 x 1 x 64 B", 64, 1 }, { "64 x 16 x 64 B", 64, 16 }, { "1 x 1 x 64 B", 1, 1 } };
-	struct way ways[8];
-	struct ring rings[8];
-	struct echo echoes[8];
-	int m = 0, e = 0;
+	struct way ways[MAX_KINDS] = { 0 };
+	struct ring rings[MAX_KINDS];
+	int m = 0;
 
 	for (int i = 0; i < n; i++) {
 		int err = kind_open(&rings[m], &kinds[i]);
@@ -73,12 +69,8 @@ static void compare_kinds(const char *trial, const struct kind *kinds, int n)
 			skip(trial, kinds[i].name, err);
 			continue;
 		}
-		ways[m] = (struct way){ kinds[i].name, 1, run_nop, &rings[m] };
+		ways[m] = (struct way){ kinds[i].name, 1, run_nop, &rings[m], 0, NULL, NULL };
 		m++;
-		echoes[e++] = (struct echo){ kinds[i].name, .setup = kinds[i].flags, .size = 64,
-					     .buf_len = 32 << 10, .bufs = 512,
-					     .register_ring = kinds[i].register_ring,
-					     .mode = kinds[i].mode };
 	}
 	compare(trial, "NOP", ways, m);
 	for (int i = 0; i < m; i++) {
@@ -88,12 +80,28 @@ static void compare_kinds(const char *trial, const struct kind *kinds, int n)
 	compare(trial, "16 NOPs", ways, m);
 	for (int i = 0; i < m; i++)
 		ring_close(&rings[i]);
+}
+
+/* The same with an echo, in lockstep or between two threads. */
+static void compare_echoes(const char *trial, const struct kind *kinds, int n, bool lockstep)
+{
+	static const struct {
+		const char *load;
+		int conns, depth;
+	} loads[] = { { "64 x 1 x 64 B", 64, 1 }, { "64 x 16 x 64 B", 64, 16 }, { "1 x 1 x 64 B", 1, 1 } };
+	struct echo echoes[MAX_KINDS];
+
 	for (int i = 0; i < 3; i++) {
-		for (int k = 0; k < e; k++) {
-			echoes[k].conns = loads[i].conns;
-			echoes[k].depth = loads[i].depth;
-		}
-		echo_compare(trial, loads[i].load, echoes, e);
+		for (int k = 0; k < n; k++)
+			echoes[k] = (struct echo){ kinds[k].name, .setup = kinds[k].flags,
+						   .conns = loads[i].conns, .depth = loads[i].depth,
+						   .size = 64, .buf_len = 32 << 10, .bufs = 512,
+						   .register_ring = kinds[k].register_ring,
+						   .mode = kinds[k].mode };
+		if (lockstep)
+			echo_lockstep(trial, loads[i].load, echoes, n);
+		else
+			echo_compare(trial, loads[i].load, echoes, n);
 	}
 }
 
@@ -105,7 +113,8 @@ void trial_registered_waits(void)
 		{ "no limit", .mode = WAIT_PLAIN },
 	};
 
-	compare_kinds("registered-waits", kinds, 3);
+	compare_nops("registered-waits", kinds, 3);
+	compare_echoes("registered-waits", kinds, 3, false);
 }
 
 void trial_setup_flags(void)
@@ -117,16 +126,23 @@ void trial_setup_flags(void)
 		{ "both", .flags = IORING_SETUP_NO_SQARRAY, .register_ring = true },
 		{ "COOP_TASKRUN", .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN },
 	};
+	/* In lockstep the clients' system calls would run the work of the latter. */
+	static const struct kind apart[] = {
+		{ "DEFER_TASKRUN", .flags = 0 },
+		{ "COOP_TASKRUN", .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN },
+	};
 
-	compare_kinds("setup", kinds, 5);
+	compare_nops("setup", kinds, 5);
+	compare_echoes("setup", kinds, 4, true);
+	compare_echoes("setup", apart, 2, false);
 }
 
 /* A thread that waits on a ring of its own and says when it woke. */
 struct receiver {
 	struct ring ring;
 	int event; /* an eventfd that it reads */
-	bool by_event;
 	int ready, stop;
+	int busy; /* it looks for completions and does not sleep */
 	uint64_t woke; /* time of the last, 0 until then */
 };
 
@@ -153,7 +169,8 @@ static void *receiver_run(void *arg)
 	ring_enter(&r->ring, 0);
 	__atomic_store_n(&r->ready, 1, __ATOMIC_RELEASE);
 	for (;;) {
-		ring_wait_cqe(&r->ring, &cqe);
+		while (!ring_next(&r->ring, &cqe))
+			ring_enter(&r->ring, !__atomic_load_n(&r->busy, __ATOMIC_RELAXED));
 		if (cqe.user_data == EVENT)
 			arm_event(r, &value);
 		if (__atomic_load_n(&r->stop, __ATOMIC_ACQUIRE))
@@ -199,8 +216,8 @@ static int by_size(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* As many as fit the time, each after the receiver went to sleep. */
-static void wake_round(const char *name, int way, struct ring *own, struct receiver *r, int round)
+/* As many as fit the time, each when the receiver had time to go to sleep. */
+static void wake_round(const char *name, const char *load, int way, struct ring *own, struct receiver *r, int round)
 {
 	enum { MAX = 20000 };
 	static uint64_t took[MAX], late[MAX];
@@ -224,8 +241,8 @@ static void wake_round(const char *name, int way, struct ring *own, struct recei
 	}
 	qsort(took, (size_t)n, sizeof(*took), by_size);
 	qsort(late, (size_t)n, sizeof(*late), by_size);
-	sample(name, "wake a thread that sleeps", wake_names[way], "sender ns", round, (double)took[n / 2]);
-	sample(name, "wake a thread that sleeps", wake_names[way], "latency ns", round, (double)late[n / 2]);
+	sample(name, load, wake_names[way], "sender ns", round, (double)took[n / 2]);
+	sample(name, load, wake_names[way], "latency ns", round, (double)late[n / 2]);
 }
 
 void trial_msg_ring(void)
@@ -253,10 +270,19 @@ void trial_msg_ring(void)
 		if (err < 0)
 			skip(name, wake_names[w], err);
 	}
-	for (int round = 0; round < opt.rounds; round++)
-		for (int i = 0; i < WAYS_TO_WAKE; i++)
-			if (offered[(i + round) % WAYS_TO_WAKE])
-				wake_round(name, (i + round) % WAYS_TO_WAKE, &own, &r, round);
+	for (int busy = 0; busy < 2; busy++) {
+		__atomic_store_n(&r.busy, busy, __ATOMIC_RELAXED);
+		if (wake(BY_EVENT, &own, &r) < 0) /* it heeds that when it wakes */
+			die("wake");
+		for (int round = 0; round < opt.rounds; round++)
+			for (int i = 0; i < WAYS_TO_WAKE; i++) {
+				int way = (i + round) % WAYS_TO_WAKE;
+
+				if (offered[way])
+					wake_round(name, busy ? "tell a thread that looks" : "wake a thread that sleeps",
+						   way, &own, &r, round);
+			}
+	}
 	__atomic_store_n(&r.stop, 1, __ATOMIC_RELEASE);
 	if (wake(BY_EVENT, &own, &r) < 0 || pthread_join(t, NULL))
 		die("end of the receiver");
@@ -311,8 +337,8 @@ void trial_resize(void)
 	else {
 		nops(&r, 16); /* it still works */
 		compare(name, "CQ of 4096 to 8192 and back",
-			(struct way[]){ { "a ring opened and closed", 1, run_open, NULL },
-					{ "resize", 2, run_resize, &r } }, 2);
+			(struct way[]){ { "a ring opened and closed", 1, run_open, NULL, 1, NULL, NULL },
+					{ "resize", 2, run_resize, &r, 1, NULL, NULL } }, 2);
 		nops(&r, 16);
 	}
 	ring_close(&r);
@@ -348,8 +374,8 @@ void trial_overflow(void)
 		return;
 	}
 	compare("overflow", "256 NOPs before the first completion is taken",
-		(struct way[]){ { "CQ of 512", 256, run_pile, &wide },
-				{ "CQ of 64, 192 overflow", 256, run_pile, &narrow } }, 2);
+		(struct way[]){ { "CQ of 512", 256, run_pile, &wide, 0, NULL, NULL },
+				{ "CQ of 64, 192 overflow", 256, run_pile, &narrow, 0, NULL, NULL } }, 2);
 	ring_close(&wide);
 	ring_close(&narrow);
 }

@@ -19,8 +19,35 @@ struct sender {
 	struct io_uring_buf_ring *bufs;
 	uint16_t tail;
 	unsigned long copied, sent;
-	const int *fds;
+	struct sink *sink;
+	size_t unread; /* bytes on each connection used */
 };
+
+/* What waits unread before it is drained; a socket takes that at once. */
+#define UNREAD (128u << 10)
+
+/* Discards what was sent, outside of what is measured. */
+static void drain(void *arg)
+{
+	struct sender *s = arg;
+
+	for (int i = 0; i < s->sink->n; i++)
+		for (size_t left = s->unread; left;) {
+			ssize_t n = recv(s->sink->peer[i], NULL, left, MSG_TRUNC);
+
+			if (n <= 0)
+				die("drain");
+			left -= (size_t)n;
+		}
+	s->unread = 0;
+}
+
+static struct way sending(const char *name, unsigned per, void (*run)(void *), struct sender *s)
+{
+	unsigned batch = UNREAD / (s->size * (s->sink->n > 1 ? 1 : s->n));
+
+	return (struct way){ name, per, run, s, batch < 1 ? 1 : batch > 64 ? 64 : batch, drain, NULL };
+}
 
 /* The text is overwritten by the fourth next call. */
 static const char *text(const char *format, ...)
@@ -53,6 +80,7 @@ static void wait_sent(struct sender *s, unsigned want)
 {
 	struct io_uring_cqe cqe;
 
+	s->unread += want;
 	ring_wait_cqe(s->ring, &cqe);
 	sent_all(cqe.res, want);
 }
@@ -82,6 +110,7 @@ static void run_send_each(void *arg)
 		sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL | (i + 1 < s->n ? MSG_MORE : 0);
 		sqe->flags = i + 1 < s->n ? IOSQE_IO_LINK : 0;
 	}
+	s->unread += s->n * s->size;
 	ring_drain(s->ring, s->n);
 }
 
@@ -154,12 +183,13 @@ static void run_many(void *arg)
 	struct sender *s = arg;
 
 	for (unsigned i = 0; i < s->n; i++) {
-		struct io_uring_sqe *sqe = ring_sqe(s->ring, IORING_OP_SEND, s->fds[i], 0);
+		struct io_uring_sqe *sqe = ring_sqe(s->ring, IORING_OP_SEND, s->sink->fd[i], 0);
 
 		sqe->addr = (uintptr_t)s->data;
 		sqe->len = s->size;
 		sqe->msg_flags = MSG_NOSIGNAL | MSG_WAITALL;
 	}
+	s->unread += s->size;
 	ring_drain(s->ring, s->n);
 }
 
@@ -167,17 +197,11 @@ static void run_direct(void *arg)
 {
 	struct sender *s = arg;
 
+	s->unread += s->size;
 	for (unsigned i = 0; i < s->n; i++) {
-		size_t done = 0;
+		ssize_t n = send(s->sink->fd[i], s->data, s->size, MSG_NOSIGNAL | MSG_DONTWAIT);
 
-		/* The sink empties a full socket soon. */
-		while (done < s->size) {
-			ssize_t n = send(s->fds[i], s->data + done, s->size - done, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-			if (n < 0 && errno != EAGAIN)
-				die("send");
-			done += n > 0 ? (size_t)n : 0;
-		}
+		sent_all(n < 0 ? -errno : (int32_t)n, s->size);
 	}
 }
 
@@ -217,7 +241,7 @@ void trial_fixed_files(void)
 		skip(name, "ring", err);
 		return;
 	}
-	sink_open(&sink, 1);
+	sink_open(&sink, 1, false);
 	if ((err = ring_register(&ring, IORING_REGISTER_FILES, sink.fd, 1)) < 0) {
 		skip(name, "fixed", err);
 		goto out;
@@ -227,16 +251,17 @@ void trial_fixed_files(void)
 	fixed.fd = 0;
 	fixed.flags = IOSQE_FIXED_FILE;
 	compare(name, "RECV that finds nothing, 16 at a time",
-		(struct way[]){ { "descriptor", 16, run_nothing, &plain },
-				{ "fixed", 16, run_nothing, &fixed } }, 2);
+		(struct way[]){ { "descriptor", 16, run_nothing, &plain, 0, NULL, NULL },
+				{ "fixed", 16, run_nothing, &fixed, 0, NULL, NULL } }, 2);
 	for (int i = 0; i < 3; i++) {
-		plain = (struct sender){ .ring = &ring, .fd = sink.fd[0], .data = data, .size = small[i] };
+		plain = (struct sender){ .ring = &ring, .fd = sink.fd[0], .data = data, .size = small[i],
+					  .n = 1, .sink = &sink };
 		fixed = plain;
 		fixed.fd = 0;
 		fixed.flags = IOSQE_FIXED_FILE;
 		compare(name, text("SEND of %s", bytes(small[i])),
-			(struct way[]){ { "descriptor", 1, run_send, &plain },
-					{ "fixed", 1, run_send, &fixed } }, 2);
+			(struct way[]){ sending("descriptor", 1, run_send, &plain),
+					sending("fixed", 1, run_send, &fixed) }, 2);
 	}
 	for (int round = 0; round < opt.rounds; round++) {
 		uint64_t start = cpu_ns();
@@ -271,8 +296,9 @@ void trial_send_bundles(void)
 		skip(name, "ring", err);
 		return;
 	}
-	sink_open(&sink, 1);
+	sink_open(&sink, 1, false);
 	s.fd = sink.fd[0];
+	s.sink = &sink;
 	s.data = map(DATA, -1, 0);
 	s.bufs = map(MAX_PIECES * sizeof(struct io_uring_buf), -1, 0);
 	reg.ring_addr = (uintptr_t)s.bufs;
@@ -288,9 +314,9 @@ void trial_send_bundles(void)
 			s.size = small[i];
 			s.n = counts[k];
 			compare(name, text("%u x %s", s.n, bytes(s.size)),
-				(struct way[]){ { "SENDMSG", 1, run_sendmsg, &s },
-						{ "bundle", 1, run_bundle, &s },
-						{ "SEND each", 1, run_send_each, &s } }, 3);
+				(struct way[]){ sending("SENDMSG", 1, run_sendmsg, &s),
+						sending("bundle", 1, run_bundle, &s),
+						sending("SEND each", 1, run_send_each, &s) }, 3);
 		}
 out:
 	sink_close(&sink);
@@ -316,7 +342,7 @@ void trial_send_zc(void)
 		skip(name, "ring", err);
 		return;
 	}
-	sink_open(&sink, 1);
+	sink_open(&sink, 1, true);
 	if ((err = ring_register(&ring, IORING_REGISTER_BUFFERS, &iov, 1)) < 0) {
 		skip(name, "SEND_ZC fixed", err);
 		ways = 2;
@@ -327,9 +353,9 @@ void trial_send_zc(void)
 		zc = fixed = plain;
 		fixed.ioprio = IORING_RECVSEND_FIXED_BUF;
 		compare(name, bytes(sizes[i]),
-			(struct way[]){ { "SEND", 1, run_send, &plain },
-					{ "SEND_ZC", 1, run_zc, &zc },
-					{ "SEND_ZC fixed", 1, run_zc, &fixed } }, ways);
+			(struct way[]){ { "SEND", 1, run_send, &plain, 0, NULL, NULL },
+					{ "SEND_ZC", 1, run_zc, &zc, 0, NULL, NULL },
+					{ "SEND_ZC fixed", 1, run_zc, &fixed, 0, NULL, NULL } }, ways);
 		copied += zc.copied + fixed.copied;
 		sent += zc.sent + fixed.sent;
 	}
@@ -344,7 +370,6 @@ void trial_direct_send(void)
 {
 	const char *name = "direct-send";
 	static const unsigned counts[] = { 1, 20 };
-	struct sink sink;
 	struct ring ring;
 	struct sender s = { .ring = &ring };
 	int err;
@@ -353,18 +378,21 @@ void trial_direct_send(void)
 		skip(name, "ring", err);
 		return;
 	}
-	sink_open(&sink, 20);
 	s.data = map(DATA, -1, 0);
-	s.fds = sink.fd;
-	for (int i = 0; i < 3; i++)
-		for (int k = 0; k < 2; k++) {
+	for (int k = 0; k < 2; k++) {
+		struct sink sink;
+
+		sink_open(&sink, (int)counts[k], false);
+		s.sink = &sink;
+		s.n = counts[k];
+		for (int i = 0; i < 3; i++) {
 			s.size = small[i];
-			s.n = counts[k];
 			compare(name, text("%u of %s", s.n, bytes(s.size)),
-				(struct way[]){ { "SEND", s.n, run_many, &s },
-						{ "send(2)", s.n, run_direct, &s } }, 2);
+				(struct way[]){ sending("SEND", s.n, run_many, &s),
+						sending("send(2)", s.n, run_direct, &s) }, 2);
 		}
-	sink_close(&sink);
+		sink_close(&sink);
+	}
 	ring_close(&ring);
 	munmap(s.data, DATA);
 }

@@ -1,9 +1,8 @@
 /*
- * The peer of trials that send: it discards what arrives and never sleeps, so
- * that no send has to wake it, which would be most of what a send costs.
+ * The other end of trials that send. A thread of it never sleeps, so that no send has
+ * to wake it, which would be most of what a send costs.
  */
 #include "trial.h"
-#include <pthread.h>
 
 static void *sink_run(void *arg)
 {
@@ -19,10 +18,8 @@ static void *sink_run(void *arg)
 	return NULL;
 }
 
-void sink_open(struct sink *s, int n)
+void sink_open(struct sink *s, int n, bool thread)
 {
-	pthread_t t;
-
 	memset(s, 0, sizeof(*s));
 	s->n = n;
 	for (int i = 0; i < n; i++) {
@@ -32,18 +29,15 @@ void sink_open(struct sink *s, int n)
 		s->fd[i] = fd[0];
 		s->peer[i] = fd[1];
 	}
-	if (pthread_create(&t, NULL, sink_run, s))
+	s->has_thread = thread;
+	if (thread && (errno = pthread_create(&s->thread, NULL, sink_run, s)))
 		die("pthread_create");
-	memcpy(s->thread, &t, sizeof(t));
 }
 
 void sink_close(struct sink *s)
 {
-	pthread_t t;
-
-	memcpy(&t, s->thread, sizeof(t));
 	__atomic_store_n(&s->stop, 1, __ATOMIC_RELAXED);
-	if (pthread_join(t, NULL))
+	if (s->has_thread && (errno = pthread_join(s->thread, NULL)))
 		die("pthread_join");
 	for (int i = 0; i < s->n; i++) {
 		close(s->fd[i]);

@@ -16,6 +16,7 @@
 
 #include "abi.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,12 +48,19 @@ void sample(const char *trial, const char *load, const char *way, const char *un
 	    double value);
 void skip(const char *trial, const char *way, int err);
 
-/* A way to do something: run does it `per` times. */
+/*
+ * A way to do something: run does it `per` times. It is called `batch` times, 16 if
+ * that is 0; before and after that, before and after are, if there are such, which
+ * are not measured.
+ */
 struct way {
 	const char *name;
 	unsigned per;
 	void (*run)(void *arg);
 	void *arg;
+	unsigned batch;
+	void (*after)(void *arg);
+	void (*before)(void *arg);
 };
 
 double median(double *v, int n); /* sorts v */
@@ -109,14 +117,18 @@ static inline bool ring_next(struct ring *r, struct io_uring_cqe *cqe)
 	return true;
 }
 
-/* sink.c: a thread on the peer's CPU that receives and discards, without sleeping */
+/*
+ * sink.c: connections of which nothing is read but by a thread on the peer's CPU that
+ * receives and discards, without sleeping, if there is one.
+ */
 struct sink {
 	int fd[64], n; /* ends of the measured side */
 	int peer[64];
 	int stop;
-	uint64_t thread[4]; /* of sink.c */
+	bool has_thread;
+	pthread_t thread;
 };
-void sink_open(struct sink *s, int n);
+void sink_open(struct sink *s, int n, bool thread);
 void sink_close(struct sink *s);
 
 /* echo.c: a server of the measured thread and its clients on the peer's CPU */
@@ -141,8 +153,15 @@ struct echo_result {
 };
 
 int echo_run(const struct echo *o, struct echo_result *res); /* 0 or -errno */
-/* Samples all ways in rounds and by turns. */
+/* Samples all ways in rounds and by turns: CPU time of the server and latency. */
 void echo_compare(const char *trial, const char *load, const struct echo *ways, int n);
+
+/*
+ * Samples CPU time alone, as compare does, with clients in the same thread: they send
+ * everything, the server answers everything, they compare it. Nothing sleeps and
+ * nothing is in parallel. What a connection has in flight must fit its sockets.
+ */
+void echo_lockstep(const char *trial, const char *load, const struct echo *ways, int n);
 
 /* The trials. */
 void trial_fixed_files(void);

@@ -44,7 +44,12 @@ func (c config) String() string { return fmt.Sprintf("%dx%dx%s", c.conns, c.dept
 // what the server takes.
 func (c config) alone() bool { return c.conns == 1 && c.depth == 1 }
 
-// args are the same as arguments of the generator.
+// args are the same as arguments of the generator. It does not sleep when it waits for
+// the reply to a lone message, or its own waking up would be in the latency.
 func (c config) args() []string {
-	return []string{"-conns", strconv.Itoa(c.conns), "-depth", strconv.Itoa(c.depth), "-size", c.size}
+	args := []string{"-conns", strconv.Itoa(c.conns), "-depth", strconv.Itoa(c.depth), "-size", c.size}
+	if c.alone() {
+		args = append(args, "-generator-spin", "1ms")
+	}
+	return args
 }

@@ -16,8 +16,10 @@ type feature struct {
 }
 
 // features are those of ring.Options.Features, by their names there, and options that
-// trade as they do. A switch is listed once the library has it.
+// trade as they do. A switch is listed once the library has it. Nothing is the default
+// against itself: what its ratio is off 1 by, the others may be too.
 var features = []feature{
+	{name: "nothing", base: "as it is", other: "the same"},
 	switchOff("defer-taskrun"),
 	switchOff("no-sqarray"),
 	switchOff("registered-ring"),
@@ -30,6 +32,14 @@ var features = []feature{
 
 func switchOff(name string) feature {
 	return feature{name: name, args: []string{"-features", name + "=off"}, base: "on", other: "off"}
+}
+
+// library says what the library makes of the feature.
+func (f feature) library() string {
+	if f.args == nil {
+		return "-"
+	}
+	return "default " + f.base
 }
 
 func featureNames() []string {

@@ -77,7 +77,7 @@ func measureLibrary(ctx context.Context, r *rig.Rig, rep *report, names []string
 					if !ok {
 						continue
 					}
-					one := sample{feature: f.name, since: since[f.name], library: "default " + f.base,
+					one := sample{feature: f.name, since: since[f.name], library: f.library(),
 						Load: c.String(), Way: way.name, base: way.server == baseServer, Round: round}
 					rep.add(one, cpuPerMessage, run.CPUNanos())
 					if c.alone() {

@@ -40,7 +40,7 @@ func runFake(t *testing.T, fault string, args ...string) (rep report, text strin
 }
 
 func TestLibrary(t *testing.T) {
-	rep, text, started, err := runFake(t, "ok", "-parts", "library", "-features", "huge-pages,spin",
+	rep, text, started, err := runFake(t, "ok", "-parts", "library", "-features", "nothing,huge-pages,spin",
 		"-configs", "2x3x64,1x1x64", "-pairs", "2", "-duration", "200ms", "-warmup", "0s")
 	if err != nil {
 		t.Fatal(err)
@@ -55,8 +55,9 @@ func TestLibrary(t *testing.T) {
 	}
 	// A check each, then two rounds of two loads, of which spin is only in the second.
 	for want, n := range map[string]int{
-		"serve": 3 + 2*(2+3), "-features huge-pages=off": 1 + 2*2, "-spin 50us": 1 + 2,
-		"run": 2 * (2 + 3), "-conns 2 -depth 3 -size 64": 2 * 2, "-conns 1 -depth 1 -size 64": 2 * 3,
+		"serve": 4 + 2*(3+4), "-features huge-pages=off": 1 + 2*2, "-spin 50us": 1 + 2,
+		"run": 2 * (3 + 4), "-conns 2 -depth 3 -size 64 -duration": 2 * 3,
+		"-conns 1 -depth 1 -size 64 -generator-spin 1ms -duration": 2 * 4,
 	} {
 		if got := count(want); got != n {
 			t.Errorf("%d times %q, want %d, in\n%s", got, want, n, strings.Join(started, "\n"))
@@ -70,7 +71,10 @@ func TestLibrary(t *testing.T) {
 		}
 	}
 	want := []string{
+		"nothing 2x3x64 CPU ns/message: as it is, the same; -",
 		"huge-pages 2x3x64 CPU ns/message: on, off; default on",
+		"nothing 1x1x64 CPU ns/message: as it is, the same; -",
+		"nothing 1x1x64 p50 us: as it is, the same; -",
 		"huge-pages 1x1x64 CPU ns/message: on, off; default on",
 		"huge-pages 1x1x64 p50 us: on, off; default on",
 		"spin 1x1x64 CPU ns/message: off, 50us; default off",
@@ -136,7 +140,7 @@ func TestFeaturesOfTheLibrary(t *testing.T) {
 	}
 	var have []string
 	for _, f := range features {
-		if f.args[0] == "-features" {
+		if f.args != nil && f.args[0] == "-features" {
 			have = append(have, f.name)
 		}
 	}
@@ -162,7 +166,7 @@ func TestProbed(t *testing.T) {
 func TestFlagErrors(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"-parts nosuch", `no part "nosuch", have library,trials`},
-		{"-features nosuch", `no feature "nosuch", have defer-taskrun,`},
+		{"-features nosuch", `no feature "nosuch", have nothing,`},
 		{"-features spin,spin", "twice"},
 		{"-trials nosuch", `no trial "nosuch", have fixed-files,`},
 		{"-trial 10us", "at least 1ms"},

@@ -15,23 +15,23 @@ import (
 type trial struct {
 	name    string
 	since   string // first mainline Linux with all that is measured
-	library string // the way the library has
+	library string // whether the library has it, and what it has otherwise
 }
 
 var trials = []trial{
 	{"fixed-files", "5.1", "not built"},
-	{"registered-waits", "6.13", "argument"},
-	{"incremental-buffers", "6.12", "shared"},
-	{"send-bundles", "6.10", "SENDMSG"},
-	{"msg-ring", "5.18", "eventfd"},
-	{"wait-nr", "6.12", "1"},
-	{"setup", "6.6", "both"},
-	{"recv-bundles", "6.10", "32 KiB"},
-	{"send-zc", "6.0", "SEND"},
-	{"direct-send", "-", "SEND"},
+	{"registered-waits", "6.13", "not built: argument"},
+	{"incremental-buffers", "6.12", "not built: shared"},
+	{"send-bundles", "6.10", "not built: SENDMSG"},
+	{"msg-ring", "5.18", "not built: eventfd"},
+	{"wait-nr", "6.12", "not built: 1"},
+	{"setup", "6.6", "default on: both"},
+	{"recv-bundles", "6.10", "not built: 32 KiB"},
+	{"send-zc", "6.0", "not built: SEND"},
+	{"direct-send", "-", "not built: SEND"},
 	{"resize", "6.13", "not built"},
-	{"overflow", "5.5", "CQ of 4096"},
-	{"recv-cap", "6.17", "no cap"},
+	{"overflow", "5.5", "never meant: CQ of 4096"},
+	{"recv-cap", "6.17", "default on, without bundles"},
 }
 
 // trialLimit is how long the rounds of a trial may take in the worst case.

@@ -28,6 +28,7 @@ func defineLoad(f *flag.FlagSet) *load {
 	f.String("arrival", "", "")
 	f.String("service-mode", "", "")
 	f.Int("seed", 0, "")
+	f.Duration("generator-spin", 0, "")
 	return &load{
 		conns:    f.Int("conns", 0, ""),
 		depth:    f.Int("depth", 1, ""),
