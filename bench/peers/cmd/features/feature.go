@@ -26,6 +26,7 @@ var features = []feature{
 	switchOff("fixed-buffers"),
 	switchOff("recv-limit"),
 	switchOff("huge-pages"),
+	switchOff("short-slice"),
 	switchOff("vectored-send"),
 	{name: "spin", args: []string{"-spin", "50us"}, base: "off", other: "50us", single: true},
 }

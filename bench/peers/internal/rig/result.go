@@ -12,8 +12,6 @@ type Result struct {
 	Measured  int64   `json:"messages"`            // of the measured time
 	Total     int64   `json:"messages_total"`      // with warm-up
 
-	Latency Quantiles `json:"latency_us"`
-
 	Errors int64 `json:"errors"` // all of them
 	Lost   int64 `json:"lost"`   // not answered when the generator gave up
 	Unsent int64 `json:"unsent"` // not even sent then
