@@ -1,6 +1,9 @@
 package sgmsg
 
-import "fmt"
+import (
+	"fmt"
+	"sync"
+)
 
 // state says who may still use a Message. It is checked in every build: a
 // second Send or Release of one message is a bug that corrupts other people's
@@ -35,10 +38,11 @@ const inlineElements = 4
 //     charged for it, at most size, and the last rest.blank bytes were allocated and
 //     not filled yet.
 //
-// The first four elements are inline, the others in a slice that is kept for reuse
-// behind one pointer with what else is rare, so that an empty message is 80 bytes and
-// building messages allocates nothing in steady state. Nothing in an element is a
-// pointer.
+// The first four elements are inline, the others in a slice behind one pointer with what
+// else is rare, so that an empty message is 80 bytes. An emptied message keeps a short
+// slice for reuse; a long one is left to whoever needs one next, so that what had much in
+// it once does not hold memory for ever, and building messages allocates nothing in steady
+// state. Nothing in an element is a pointer.
 //
 // A Message is not safe for concurrent use; its buffers' references are.
 type Message struct {
@@ -53,7 +57,7 @@ type Message struct {
 	rest     *rest // what most messages do not need
 }
 
-// rest is the part of a message that is allocated when it is needed first, and kept.
+// rest is the part of a message that is made when it is needed first.
 type rest struct {
 	binding
 	more []Element // elements inlineElements and up
@@ -126,21 +130,29 @@ func (m *Message) grew(n int) {
 }
 
 func (m *Message) push(e Element) {
-	if m.end < inlineElements {
-		m.inline[m.end] = e
-	} else {
-		r := m.needRest()
-		r.more = append(r.more[:m.end-inlineElements], e)
+	if m.end >= inlineElements {
+		m.pushMore(e)
+		return
 	}
+	m.inline[m.end] = e
+	m.end++
+}
+
+func (m *Message) pushMore(e Element) {
+	r := m.needRest()
+	r.more = append(r.more[:m.end-inlineElements], e)
 	m.end++
 }
 
 func (m *Message) needRest() *rest {
 	if m.rest == nil {
-		m.rest = new(rest)
+		m.rest = rests.Get().(*rest)
 	}
 	return m.rest
 }
+
+// rests are those of emptied messages that had long slices.
+var rests = sync.Pool{New: func() any { return new(rest) }}
 
 // extend grows the last element by e if e continues it.
 func (m *Message) extend(e Element) bool {
@@ -272,14 +284,30 @@ func (m *Message) clear() {
 	m.first, m.end, m.size, m.borrowed = 0, 0, 0, false
 	if r := m.rest; r != nil {
 		m.shrank()
-		if cap(r.more) > maxKeptElements {
-			r.more = nil
+		if cap(r.more) > keptElements {
+			m.shed(r)
 		}
 	}
 }
 
-// maxKeptElements bounds what an emptied message keeps for reuse.
-const maxKeptElements = 1024
+// shed gives up a slice that is long for a message that may stay empty. Bound to an
+// account the message keeps the rest of its rest.
+func (m *Message) shed(r *rest) {
+	switch {
+	case cap(r.more) > maxSharedElements:
+		r.more = nil
+	case r.acct == nil:
+		m.rest = nil
+		rests.Put(r)
+	}
+}
+
+// keptElements bounds what an emptied message keeps for reuse, and maxSharedElements what
+// it leaves to others.
+const (
+	keptElements      = 16
+	maxSharedElements = 1024
+)
 
 // Release gives all references back, and the charge. The message is gone
 // afterwards; a second Release panics.

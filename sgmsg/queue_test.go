@@ -1,6 +1,10 @@
 package sgmsg
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/kcm-go/kcm/internal/invariants"
+)
 
 // TestCoalesce: neighbours in one buffer are one element with one reference.
 func TestCoalesce(t *testing.T) {
@@ -55,5 +59,42 @@ func TestLongQueue(t *testing.T) {
 	q.Release()
 	if a.Held() != 0 {
 		t.Errorf("%d buffers are still held", a.Held())
+	}
+}
+
+// TestEmptiedQueueHoldsLittle: a message that had many elements gives their list up when it
+// is empty, and filling it again allocates none.
+func TestEmptiedQueueHoldsLittle(t *testing.T) {
+	a := NewHeap(1 << 16)
+	defer a.Close(nil)
+	var blocks [2]Element
+	for i := range blocks {
+		var err error
+		if blocks[i], err = a.Alloc(64); err != nil {
+			t.Fatal(err)
+		}
+		defer blocks[i].Buf.Release()
+	}
+	var m Message
+	fill := func(n int) {
+		for i := range n {
+			m.AppendShared(blocks[i%2]) // never the last one's continuation
+		}
+		if m.Used() != n {
+			t.Fatalf("%d elements, want %d", m.Used(), n)
+		}
+		m.TrimFront(m.Len())
+	}
+	for _, n := range []int{5, inlineElements + keptElements, 100, maxSharedElements, 3 * maxSharedElements, 7} {
+		fill(n)
+		if m.rest != nil && cap(m.rest.more) > keptElements {
+			t.Errorf("after %d elements it has room for %d, want at most %d", n, cap(m.rest.more), keptElements)
+		}
+	}
+	if invariants.Enabled || invariants.Race {
+		return // these builds note who holds what
+	}
+	if n := testing.AllocsPerRun(100, func() { fill(200) }); n != 0 {
+		t.Errorf("%v allocations to fill it again, want 0", n)
 	}
 }
