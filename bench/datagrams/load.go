@@ -24,7 +24,7 @@ type flow struct {
 }
 
 // patience is how long a flow waits for the rest of its window before it takes it for lost.
-const patience = 50 * time.Millisecond
+const patience = 250 * time.Millisecond
 
 // wide are options whose buffers hold joined datagrams.
 func wide(b ring.Backend) ring.Options {
