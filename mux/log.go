@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,9 @@ import (
 //	connection refused   Warn   address of the listener: MaxPsocks or MaxPsocksPerPeer
 //
 // Each comes up to a hundred times at once and then ten times a second.
+//
+// Before there are shards New tells, once, with level Info, that "loops have less memory" than by
+// default, with a note.
 type journal struct {
 	log *slog.Logger
 
@@ -33,6 +37,13 @@ func newJournal(o *Options, loop string) *journal {
 	return &journal{
 		log:    o.Logger.With(slog.String(watch.Mux, o.Name), slog.String(watch.Loop, loop)),
 		opened: often, ended: often, failed: often, refused: often,
+	}
+}
+
+func (o *Options) tellMemory(note string) {
+	if o.Logger != nil {
+		o.Logger.LogAttrs(context.Background(), slog.LevelInfo, "loops have less memory",
+			slog.String(watch.Mux, o.Name), slog.String(watch.Note, note))
 	}
 }
 

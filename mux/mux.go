@@ -95,7 +95,8 @@ type shard struct {
 	retired Stats // of connections that have ended
 }
 
-// New makes a Mux and starts its loops. Errors: EINVAL for options, and whatever
+// New makes a Mux and starts its loops. Errors: EINVAL for options, ENOMEM for loops whose
+// memory is more than the control group may have, and whatever
 // keeps a loop from starting.
 func New(o Options) (*Mux, error) {
 	if err := o.fill(); err != nil {

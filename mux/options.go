@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kcm-go/kcm/affinity"
+	"github.com/kcm-go/kcm/internal/budget"
 	"github.com/kcm-go/kcm/ring"
 	"github.com/kcm-go/kcm/sgmsg"
 	"github.com/kcm-go/kcm/strparser"
@@ -52,7 +53,10 @@ type Options struct {
 	Pin bool
 	// Ring is the model of each loop's options: back end, memory, limits,
 	// spinning. RegionBytes, when zero, is derived from MaxMessage; SendTimeout is
-	// 30 s when zero and none when negative.
+	// 30 s when zero and none when negative. Where the control group limits memory
+	// (memory.max) it is all loops together whose receive memory is at most a quarter of
+	// that by default, with room for one MaxMessage in each; New refuses sizes whose sum
+	// over the loops is more than the limit (ENOMEM).
 	Ring ring.Options
 	// On makes the Mux use these running loops, which stay their owner's, in
 	// place of Loops, Pin and Ring. Muxes that share loops do not make each other's
@@ -151,11 +155,17 @@ type Options struct {
 // and half as much again for others. slack is how much of a message is elsewhere
 // when its body is reserved, or follows it.
 func regionFor(n int) int {
+	run := runFor(n)
+	return run + max(run/2, 8<<20)
+}
+
+// runFor returns the size of the part of a region that one message of n bytes takes.
+func runFor(n int) int {
 	run := 64 << 10
 	if n-slack > run {
 		run = 1 << bits.Len(uint(n-slack-1))
 	}
-	return run + max(run/2, 8<<20)
+	return run
 }
 
 const slack = 4 << 10
@@ -229,8 +239,30 @@ func (o *Options) fill() error {
 	if o.SlowHandler == 0 {
 		o.SlowHandler = time.Millisecond
 	}
-	if o.Ring.RegionBytes == 0 {
-		o.Ring.RegionBytes = regionFor(o.MaxMessage)
+	return nil
+}
+
+// fitMemory gives the sizes of n loops, such that they fit into limit bytes, 0 for any, and have
+// room for MaxMessage.
+func (o *Options) fitMemory(n int, limit int64) error {
+	r := &o.Ring
+	size := regionFor(o.MaxMessage)
+	s, note, err := budget.Plan(budget.Sizes{
+		Buffers: r.Buffers, BufferSize: r.BufferSize, RegionBytes: r.RegionBytes, SpillBytes: r.SpillBytes,
+	}, budget.Region{Default: size, Least: runFor(o.MaxMessage)}, n, limit)
+	if err != nil {
+		return fmt.Errorf("mux: Ring, with room for MaxMessage %d: %w", o.MaxMessage, err)
+	}
+	if note == "" { // ring says of itself what it does not want
+		if r.RegionBytes == 0 {
+			r.RegionBytes = size
+		}
+		return nil
+	}
+	o.tellMemory(note)
+	r.Buffers, r.RegionBytes, r.SpillBytes = s.Buffers, s.RegionBytes, s.SpillBytes
+	if r.RegionBytes == 0 {
+		r.RegionBytes = -1
 	}
 	return nil
 }
@@ -268,6 +300,9 @@ func startLoops(o *Options) ([]*ring.Loop, error) {
 		if top != nil {
 			n = top.DefaultLoops(runtime.GOMAXPROCS(0))
 		}
+	}
+	if err := o.fitMemory(n, budget.MemoryMax(os.DirFS("/"))); err != nil {
+		return nil, err
 	}
 	var plan affinity.Plan
 	if o.Pin {

@@ -88,13 +88,13 @@ func TestLittleAddressSpace(t *testing.T) {
 	if _, err := fmt.Sscan(string(statm), &pages); err != nil {
 		t.Fatal(err)
 	}
-	limit(t, unix.RLIMIT_AS, pages*uint64(os.Getpagesize())+80<<20)
+	limit(t, unix.RLIMIT_AS, pages*uint64(os.Getpagesize())+256<<20)
 	for _, c := range []struct {
 		o    Options
 		want []string
 	}{
-		{Options{RegionBytes: 128 << 20}, []string{"150994944 bytes", "Buffers", "BufferSize", "RegionBytes"}},
-		{Options{SpillBytes: 256 << 20}, []string{"268435456 bytes", "SpillBytes"}},
+		{Options{RegionBytes: 512 << 20}, []string{"553648128 bytes", "Buffers", "BufferSize", "RegionBytes"}},
+		{Options{SpillBytes: 512 << 20}, []string{"536870912 bytes", "SpillBytes"}},
 	} {
 		for _, c.o.Backend = range []Backend{Auto, URing, Epoll} {
 			l, err := New(c.o)
@@ -143,9 +143,11 @@ func noDescriptorsForConnections(t *testing.T, be Backend) {
 	do(t, l, func() {
 		ln, err = l.Listen(fd, func(fd int) {
 			r := &rec{t: t}
-			if r.s, err = l.Attach(fd, r); err != nil {
+			s, err := l.Attach(fd, r)
+			if err != nil {
 				t.Error(err)
 			}
+			r.s = s
 			recs = append(recs, r)
 		}, func(err error) {
 			if err != nil {

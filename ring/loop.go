@@ -2,6 +2,7 @@ package ring
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"runtime/trace"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kcm-go/kcm/affinity"
+	"github.com/kcm-go/kcm/internal/budget"
 	"github.com/kcm-go/kcm/internal/invariants"
 	"github.com/kcm-go/kcm/ring/internal/backend"
 	"github.com/kcm-go/kcm/ring/internal/uring"
@@ -141,7 +143,7 @@ func NewWith(open func(backend.Config) (backend.Backend, error), o Options) (*Lo
 }
 
 func newLoop(with func(backend.Config) (backend.Backend, error), o Options) (*Loop, error) {
-	if err := o.fill(); err != nil {
+	if err := o.fill(budget.MemoryMax(os.DirFS("/"))); err != nil {
 		return nil, err
 	}
 	l := &Loop{
@@ -529,8 +531,14 @@ func (l *Loop) Now() time.Duration { return l.be.Now() }
 // Backend returns the name of the backend in force: io_uring, epoll or sim.
 func (l *Loop) Backend() string { return l.be.Name() }
 
-// Notes says, a line each, what the backend had to do without and why.
-func (l *Loop) Notes() []string { return l.be.Notes() }
+// Notes says, a line each, what the loop has to do without and why.
+func (l *Loop) Notes() []string {
+	notes := l.be.Notes()
+	if l.opt.note != "" {
+		notes = append(slices.Clip(notes), l.opt.note)
+	}
+	return notes
+}
 
 // Short reports that fewer than half of the receive buffers are with the back end.
 // Whoever queues received messages for others should then Unpin them, as the buffers

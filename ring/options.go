@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kcm-go/kcm/internal/budget"
 	"github.com/kcm-go/kcm/ring/internal/uring"
 	"github.com/kcm-go/kcm/sgmsg"
 )
@@ -32,6 +33,13 @@ func ParseBackend(s string) (Backend, error) {
 }
 
 // Options configure one loop. The zero value works.
+//
+// Memory follows the limit of the control group (memory.max; memory.limit_in_bytes of version 1), if there is
+// one: where Buffers and RegionBytes are zero they are halved until what the loop receives into is at most a
+// quarter of it, but not below 32 buffers and 1 MiB, and so is a zero SpillBytes, not below 2 MiB.
+// Loop.Notes says so. Sizes that with the others are more than the limit are refused (ENOMEM).
+// Loops that are made one after the other do not know of each other: give them sizes. Those of
+// a mux.Mux share.
 type Options struct {
 	// Backend: zero is Auto.
 	Backend Backend
@@ -103,24 +111,26 @@ type Options struct {
 	// does keeps every stream of the loop waiting.
 	Logger *slog.Logger
 
-	use uring.Switches // Features
+	use  uring.Switches // Features
+	note string         // what the loop has less of than by default, "" for nothing
 }
 
 func pow2(n int) bool { return n > 0 && n&(n-1) == 0 }
 
-// fill replaces zero values by defaults and refuses what cannot work.
-func (o *Options) fill() error {
+// fill replaces zero values by defaults and refuses what cannot work. limit is how much memory
+// there may be, in bytes, 0 for any.
+func (o *Options) fill(limit int64) error {
 	def := func(p *int, v int) {
 		if *p == 0 {
 			*p = v
 		}
 	}
-	def(&o.Buffers, 512)
-	def(&o.BufferSize, 32<<10)
-	def(&o.RegionBytes, 24<<20)
-	o.RegionBytes = max(o.RegionBytes, 0)
+	sizes, note, noRoom := budget.Plan(budget.Sizes{
+		Buffers: o.Buffers, BufferSize: o.BufferSize, RegionBytes: o.RegionBytes, SpillBytes: o.SpillBytes,
+	}, budget.DefaultRegion, 1, limit)
+	o.Buffers, o.BufferSize, o.RegionBytes, o.SpillBytes = sizes.Buffers, sizes.BufferSize, sizes.RegionBytes, sizes.SpillBytes
+	o.note = note
 	def(&o.LargeBytes, o.BufferSize)
-	def(&o.SpillBytes, 64<<20)
 	def(&o.Credit, max(64<<10, 2*o.BufferSize))
 	def(&o.SendSoft, 512<<10)
 	def(&o.SendHard, max(16*o.SendSoft, o.SendSoft+32<<20))
@@ -156,6 +166,8 @@ func (o *Options) fill() error {
 		return bad("SendHard", o.SendHard, fmt.Sprintf("at least SendSoft (%d)", o.SendSoft))
 	case o.TurnBytes < 1:
 		return bad("TurnBytes", o.TurnBytes, "a positive size")
+	case noRoom != nil:
+		return fmt.Errorf("ring: %w", noRoom)
 	}
 	return nil
 }

@@ -528,7 +528,7 @@ func TestOptionsThatCannotHold(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	var o Options
-	if err := o.fill(); err != nil {
+	if err := o.fill(0); err != nil {
 		t.Fatal(err)
 	}
 	if o.Credit < 2*o.BufferSize || o.SendHard < o.SendSoft+32<<20 || o.SpillBytes < o.SendHard || o.RegionBytes == 0 || o.Linger != time.Second {

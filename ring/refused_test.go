@@ -5,6 +5,7 @@ package ring
 import (
 	"errors"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -115,19 +116,19 @@ func TestSysctlDisablesURing(t *testing.T) {
 	if _, set := os.LookupEnv(ownMachine); !set {
 		t.Skip("it changes a setting of the whole machine; make oldkernel runs it")
 	}
-	const file = "/proc/sys/kernel/io_uring_disabled"
+	const file, groupFile = "/proc/sys/kernel/io_uring_disabled", "/proc/sys/kernel/io_uring_group"
 	if who, set := os.LookupEnv(childEnv); set {
 		value, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := "kernel.io_uring_disabled is " + strings.TrimSpace(string(value))
-		if who == "nobody" {
+		if who != "root" {
 			unprivileged(t)
 		}
 		l := start(t, Options{})
 		switch notes := l.Notes(); {
-		case who == "privileged":
+		case who == "member" || who == "root" && strings.HasSuffix(want, "1"):
 			if l.Backend() != "io_uring" {
 				t.Errorf("Auto takes %s and notes %q", l.Backend(), notes)
 			}
@@ -144,18 +145,29 @@ func TestSysctlDisablesURing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := func(value []byte) {
+	group, err := os.ReadFile(groupFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(file, value string) {
 		t.Helper()
-		if err := os.WriteFile(file, value, 0); err != nil {
+		if err := os.WriteFile(file, []byte(value), 0); err != nil {
 			t.Fatal(err)
 		}
 	}
-	defer set(before)
-	for _, c := range []struct{ value, who string }{{"1", "privileged"}, {"1", "nobody"}, {"2", "root"}} {
-		set([]byte(c.value))
+	defer set(file, string(before))
+	defer set(groupFile, string(group))
+	for _, c := range []struct{ value, group, who string }{
+		{"1", "-1", "root"}, {"1", "-1", "nobody"}, {"1", strconv.Itoa(nobody), "member"}, {"2", strconv.Itoa(nobody), "root"},
+	} {
+		set(file, c.value)
+		set(groupFile, c.group)
 		childFor(t, t.Name(), c.who)
 	}
 }
+
+// nobody is the number of an ordinary user and of the user's group.
+const nobody = 65534
 
 // unprivileged makes this process that of an ordinary user for ever, without capabilities.
 func unprivileged(t *testing.T) {
@@ -163,7 +175,9 @@ func unprivileged(t *testing.T) {
 	if os.Getuid() != 0 {
 		return
 	}
-	const nobody = 65534
+	if err := syscall.Setgroups(nil); err != nil {
+		t.Fatal(err)
+	}
 	if err := syscall.Setgid(nobody); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ const (
 // names cmd: programs are at the top.
 var layers = []layer{
 	{dir: "internal/...", packages: []string{"internal/..."}},
+	{dir: "internal/budget"},
 	{dir: "internal/conformance"},
 	{dir: "internal/conformance/guest", packages: []string{"internal/conformance/..."}, external: []string{xsys}},
 	{dir: "internal/conformance/figures", packages: []string{"internal/conformance"}},
@@ -42,10 +43,10 @@ var layers = []layer{
 	{dir: "strparser/internal/feed", packages: []string{"strparser", "sgmsg"}},
 	{dir: "affinity/...", packages: []string{"internal/uapi", "internal/invariants"},
 		external: []string{xsys, "github.com/klauspost/cpuid/..."}},
-	{dir: "ring/...", packages: []string{"sgmsg", "affinity", "internal/invariants", "internal/uapi", "internal/watch"}, external: []string{xsys}},
+	{dir: "ring/...", packages: []string{"sgmsg", "affinity", "internal/budget", "internal/invariants", "internal/uapi", "internal/watch"}, external: []string{xsys}},
 
 	{dir: "internal/park"},
-	{dir: "mux/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants", "internal/park", "internal/watch"},
+	{dir: "mux/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/budget", "internal/invariants", "internal/park", "internal/watch"},
 		external: []string{xsys}},
 	{dir: "mux/muxvar", packages: []string{"mux"}},
 	{dir: "sockmap/...", packages: []string{"ring", "strparser", "sgmsg", "affinity", "internal/invariants"}},
