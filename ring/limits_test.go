@@ -114,6 +114,61 @@ func TestLittleAddressSpace(t *testing.T) {
 	receives(t, start(t, Options{Buffers: 128, RegionBytes: 2 << 20, SpillBytes: 4 << 20}))
 }
 
+// fill uses all descriptors up, with duplicates of one, which it returns.
+func fill(t *testing.T, fd int) (list []int) {
+	t.Helper()
+	for {
+		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if err == syscall.EMFILE {
+			return list
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, n)
+	}
+}
+
+// A loop needs two descriptors, on either back end. With fewer there is none, and the error says which
+// limit it is.
+func TestFewDescriptors(t *testing.T) {
+	if be, set := os.LookupEnv(childEnv); set {
+		b, err := ParseBackend(be)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fewDescriptors(t, b)
+		return
+	}
+	each(t, func(t *testing.T, be Backend) { childFor(t, "TestFewDescriptors", be.String()) })
+}
+
+func fewDescriptors(t *testing.T, be Backend) {
+	descriptors(t)
+	limit(t, unix.RLIMIT_NOFILE, 48)
+	list := fill(t, 1)
+	for spare := range 3 {
+		for _, be := range []Backend{be, Auto} {
+			l, err := New(Options{Backend: be, Buffers: 16, RegionBytes: -1})
+			if err == nil {
+				_ = l.Close() // it has not begun
+			}
+			switch {
+			case spare == 2 && err != nil:
+				t.Errorf("New of %v with two descriptors: %v", be, err)
+			case spare < 2 && !isErrno(err, syscall.EMFILE):
+				t.Errorf("New of %v with %d descriptors: %v, want EMFILE", be, spare, err)
+			case be == URing && spare < 2 && !strings.Contains(err.Error(), "RLIMIT_NOFILE is "+[]string{"reached", "48"}[spare]):
+				t.Errorf("New of %v with %d descriptors: %v", be, spare, err)
+			}
+		}
+		unix.Close(list[spare])
+	}
+	for _, fd := range list[3:] {
+		unix.Close(fd)
+	}
+}
+
 // With no descriptor left a listener pauses: what it has accepted works on, a dial fails, and who
 // came meanwhile is accepted when there are descriptors again, with all they sent.
 func TestNoDescriptorsForConnections(t *testing.T) {
@@ -188,17 +243,7 @@ func noDescriptorsForConnections(t *testing.T, be Backend) {
 	connect(clients[0])
 	all("the first has come", 1, "hello")
 
-	var fillers []int
-	for {
-		fd, err := unix.FcntlInt(uintptr(clients[0]), unix.F_DUPFD_CLOEXEC, 0)
-		if err == syscall.EMFILE {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		fillers = append(fillers, fd)
-	}
+	fillers := fill(t, clients[0])
 	for _, fd := range clients[1:] {
 		connect(fd) // the system takes them, for the listener
 	}

@@ -132,7 +132,11 @@ func explain(err error, ev evidence) string {
 		}
 		return fmt.Sprintf("io_uring could not lock %s: the limit RLIMIT_MEMLOCK is %s bytes for all rings of this user; raise it (ulimit -l, LimitMEMLOCK=), run fewer loops or provide fewer buffers", memory, ev.memlock)
 	case syscall.EMFILE:
-		return fmt.Sprintf("io_uring got no descriptor: the limit RLIMIT_NOFILE is %s; raise it (ulimit -n, LimitNOFILE=)", ev.files)
+		files := ev.files
+		if files == "" { // there is no descriptor to read the limit with, either
+			files = "reached"
+		}
+		return fmt.Sprintf("io_uring got no descriptor: the limit RLIMIT_NOFILE is %s; raise it (ulimit -n, LimitNOFILE=)", files)
 	case syscall.ENFILE:
 		return "io_uring got no descriptor: the whole system has none left; raise fs.file-max"
 	}

@@ -49,6 +49,7 @@ func TestExplain(t *testing.T) {
 		{"memlock does not count", setup(syscall.ENOMEM), with(func(e *evidence) { e.lock = true }), []string{"get memory", "cgroup", "RLIMIT_AS"}},
 		{"no memory", setup(syscall.ENOMEM), with(func(e *evidence) { e.memlock = "unlimited" }), []string{"none left"}},
 		{"descriptors", setup(syscall.EMFILE), base, []string{"RLIMIT_NOFILE is 1024"}},
+		{"no descriptor to read the limit", setup(syscall.EMFILE), evidence{disabled: -1}, []string{"RLIMIT_NOFILE is reached;"}},
 		{"descriptors of the system", setup(syscall.ENFILE), base, []string{"fs.file-max"}},
 		{"missing", &RefusedError{Missing: "DEFER_TASKRUN (Linux 6.1)", Errno: syscall.EINVAL},
 			with(func(e *evidence) { e.release = "5.15.0" }), []string{"Linux 5.15.0 lacks DEFER_TASKRUN", "6.1 or newer"}},
