@@ -217,7 +217,11 @@ func TestWriteStateWhileMuchHappens(t *testing.T) {
 		if err := m.Close(); err != nil {
 			t.Fatal(err)
 		}
-		x := state(t, m)
+		var x []string
+		until(t, "Serve has returned", func() bool {
+			x = state(t, m)
+			return strings.Contains(x[0], ", 0 listeners, ")
+		})
 		line(t, x, `mux "shop": closed, policy idle, 0 connections, 0 `)
 		if got := line(t, x, `loop "shop/1": `); !strings.HasSuffix(got, ", ended") {
 			t.Errorf("%s", got)
