@@ -263,6 +263,15 @@ void trial_fixed_files(void)
 			(struct way[]){ sending("descriptor", 1, run_send, &plain),
 					sending("fixed", 1, run_send, &fixed) }, 2);
 	}
+	for (int i = 0; i < 2; i++) {
+		struct echo ways[] = {
+			{ "descriptor", .conns = 64, .size = 64, .buf_len = 32 << 10, .bufs = 512 },
+			{ "fixed", .conns = 64, .size = 64, .buf_len = 32 << 10, .bufs = 512, .fixed = true },
+		};
+
+		ways[0].depth = ways[1].depth = i ? 16 : 1;
+		echo_lockstep(name, i ? "64 x 16 x 64 B" : "64 x 1 x 64 B", ways, 2);
+	}
 	for (int round = 0; round < opt.rounds; round++) {
 		uint64_t start = cpu_ns();
 		int none = -1;

@@ -11,6 +11,7 @@ sample|send-bundles|4 x 64 B|bundle|CPU ns/op|1|2400
 sample|send-bundles|4 x 64 B|SENDMSG|CPU ns/op|1|2000
 note|send-bundles|self-test|passed
 skip|send-bundles|other|not offered: Invalid argument
+skip|send-bundles|other|not offered: Invalid argument
 sample|send-bundles|a cost|bundle|CPU ns/op|0|50
 `
 
@@ -20,8 +21,8 @@ func TestParseTrial(t *testing.T) {
 		t.Fatal(err)
 	}
 	rep.summarize()
-	if len(rep.Samples) != 5 || len(rep.Rows) != 2 {
-		t.Fatalf("%d samples, rows %+v", len(rep.Samples), rep.Rows)
+	if len(rep.Samples) != 5 || len(rep.Rows) != 2 || len(rep.Skipped) != 1 {
+		t.Fatalf("%d samples, rows %+v, skipped %+v", len(rep.Samples), rep.Rows, rep.Skipped)
 	}
 	// The base is the way that comes first, whatever the order of later rounds.
 	r := rep.Rows[0]
