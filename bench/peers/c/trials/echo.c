@@ -588,12 +588,17 @@ static void lockstep_send(void *arg)
 
 static void lockstep_serve(void *arg)
 {
-	uint64_t all;
+	uint64_t each, all;
 
 	srv = arg;
-	all = srv->answered + (uint64_t)srv->n * (uint64_t)srv->o->depth * (uint64_t)srv->o->size;
-	while (srv->answered < all)
-		turn(1);
+	each = (uint64_t)srv->o->depth * (uint64_t)srv->o->size;
+	all = srv->answered + (uint64_t)srv->n * each;
+	while (srv->answered < all) {
+		/* Each connection not answered yet has a completion to come. */
+		uint64_t left = (all - srv->answered + each - 1) / each;
+
+		turn(srv->o->wait_nr < left ? srv->o->wait_nr ? srv->o->wait_nr : 1 : (unsigned)left);
+	}
 }
 
 static void lockstep_receive(void *arg)

@@ -128,6 +128,13 @@ void trial_incremental(void)
 
 void trial_wait_nr(void)
 {
+	/* When all has arrived already, a wait for more takes more of it at a time. */
+	static const struct echo full[] = {
+		{ "1", .conns = 64, .depth = 1, .size = 64, SHARED, .wait_nr = 1 },
+		{ "8", .conns = 64, .depth = 1, .size = 64, SHARED, .wait_nr = 8 },
+		{ "20", .conns = 64, .depth = 1, .size = 64, SHARED, .wait_nr = 20 },
+		{ "64", .conns = 64, .depth = 1, .size = 64, SHARED, .wait_nr = 64 },
+	};
 	struct echo ways[] = {
 		{ "1", .wait_nr = 1 },
 		{ "8", .wait_nr = 8 },
@@ -144,6 +151,7 @@ void trial_wait_nr(void)
 		int conns, depth;
 	} loads[] = { { "64 x 1 x 64 B", 64, 1 }, { "64 x 16 x 64 B", 64, 16 }, { "4 x 1 x 64 B", 4, 1 } };
 
+	echo_lockstep("wait-nr", "64 x 1 x 64 B, all there", full, 4);
 	for (int i = 0; i < 3; i++) {
 		for (int k = 0; k < 9; k++) {
 			ways[k].conns = loads[i].conns;
