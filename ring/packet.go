@@ -35,24 +35,22 @@ type Datagram struct {
 	Msg       sgmsg.Message // its bytes, in a receive buffer; lent
 	From      netip.AddrPort
 	FromPath  string     // of a unix socket: the sender's name, "" if it has none
-	To        netip.Addr // the local address it was sent to
+	To        netip.Addr // the address it was sent to: one of this host, multicast or broadcast
 	Interface uint32     // the number of the interface it came in by; 0: not known
 	Time      time.Time  // when the system got it, with PacketOptions.Timestamps; else zero
 	TOS       uint8      // type of service (IPv4), traffic class (IPv6)
 	Truncated bool       // it was longer than a receive buffer; the rest is lost
+	local     netip.Addr // from where to answer
 }
 
 // ECN returns the two bits of explicit congestion notification (RFC 3168).
 func (d *Datagram) ECN() uint8 { return d.TOS & 3 }
 
 // Back returns the route of an answer: to the sender, from the address the datagram
-// was sent to.
+// was sent to if that is one of this host, and not of many.
 func (d *Datagram) Back() Route {
-	r := Route{To: d.From, Path: d.FromPath, From: d.To}
-	switch a := d.To; {
-	case a.IsMulticast():
-		r.From = netip.Addr{}
-	case a.IsLinkLocalUnicast():
+	r := Route{To: d.From, Path: d.FromPath, From: d.local}
+	if d.local.IsLinkLocalUnicast() {
 		r.Interface = d.Interface
 	}
 	return r
@@ -159,7 +157,9 @@ type Packet struct {
 	alone   int  // so many at the head of the queue are not to be joined
 	retried bool // the head has failed once
 	refused bool // Send has
-	split   int  // the largest size of datagrams that are sent in one piece; 0: none
+	vain    bool // a Poll has ended, and nothing was sent since
+	pause   Timer
+	split   int // the largest size of datagrams that are sent in one piece; 0: none
 
 	notes []string
 	stats PacketStats
@@ -181,7 +181,8 @@ type PacketStats struct {
 }
 
 // ListenPacket opens a datagram socket as net.ListenPacket does ("udp", "udp4", "udp6",
-// "unixgram") and makes an endpoint of it.
+// "unixgram") and makes an endpoint of it. A name in place of an IP address keeps the loop
+// waiting while it is looked up.
 func (l *Loop) ListenPacket(network, address string, h PacketHandler, o PacketOptions) (*Packet, error) {
 	c, err := net.ListenPacket(network, address)
 	if err != nil {
@@ -231,7 +232,7 @@ func (l *Loop) AttachPacketConn(c io.Closer, h PacketHandler, o PacketOptions) (
 // AttachPacket makes an endpoint of a datagram socket, bound or connected, and takes the
 // descriptor over: the loop closes it. On error the descriptor is still the caller's.
 // Receiving starts at once. What the system does not have of the options is in
-// [Packet.Notes].
+// [Packet.Notes]. Errors: EPROTOTYPE for a socket of another type, EINVAL for options.
 func (l *Loop) AttachPacket(fd int, h PacketHandler, o PacketOptions) (*Packet, error) {
 	if l.stop {
 		return nil, ErrClosed
@@ -244,6 +245,12 @@ func (l *Loop) AttachPacket(fd int, h PacketHandler, o PacketOptions) (*Packet, 
 	}
 	if o.QueueBytes == 0 {
 		o.QueueBytes = 1 << 20
+	}
+	if kind, e := l.be.Option(fd, backend.OptType); e != 0 || kind != syscall.SOCK_DGRAM {
+		if e == 0 {
+			e = syscall.EPROTOTYPE
+		}
+		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, e)
 	}
 	if err := l.be.Attach(fd); err != nil {
 		return nil, fmt.Errorf("attach: descriptor %d: %w", fd, err)

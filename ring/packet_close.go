@@ -52,6 +52,7 @@ func (p *Packet) end(cause error) {
 	p.rest()
 	l.packets[packetDirty].remove(p)
 	l.packets[packetStuck].remove(p)
+	l.StopTimer(&p.pause)
 	p.cancel(backend.OpRecvMsg)
 	p.cancel(backend.OpPoll)
 	if p.ops == 0 {

@@ -89,7 +89,7 @@ func (p *Packet) hand() {
 			d := &l.batch[n]
 			n++
 			d.Msg.Lend(e)
-			d.From, d.FromPath, d.To, d.Interface = r.From.IP, r.From.Path, r.To, r.Interface
+			d.From, d.FromPath, d.To, d.local, d.Interface = r.From.IP, r.From.Path, r.To, r.Local, r.Interface
 			if d.TOS, d.Time = r.TOS, (time.Time{}); r.Time != 0 {
 				d.Time = time.Unix(0, r.Time)
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/kcm-go/kcm/ring/internal/backend"
 	"github.com/kcm-go/kcm/sgmsg"
@@ -89,7 +90,7 @@ var (
 func (p *Packet) Queued() (datagrams, bytes int) { return p.out.n, p.out.bytes }
 
 func (p *Packet) wantSend() {
-	if p.out.n > 0 && p.ops&bit(backend.OpPoll) == 0 && p.state < closing {
+	if p.out.n > 0 && p.ops&bit(backend.OpPoll) == 0 && !p.pause.Armed() && p.state < closing {
 		p.loop.packets[packetDirty].push(p)
 	}
 }
@@ -99,6 +100,7 @@ func (p *Packet) wantSend() {
 func (p *Packet) spaced() {
 	l := p.loop
 	l.packets[packetStuck].remove(p)
+	p.vain = true // if the next send is refused as well
 	switch p.state {
 	case open_:
 		p.sick = true
@@ -227,7 +229,7 @@ func (p *Packet) taken(s *packetScratch, done int) int {
 	before := p.out.bytes
 	p.out.drop(k)
 	p.alone = max(p.alone-k, 0)
-	p.retried, p.futile = false, 0
+	p.retried, p.vain, p.futile = false, false, 0
 	p.stats.Out += uint64(k)
 	p.stats.BytesOut += uint64(before - p.out.bytes)
 	l.stats.DatagramsOut += uint64(k)
@@ -305,11 +307,28 @@ func (p *Packet) absorb(e *PacketError) {
 	}
 }
 
+// awaitSpace waits until the socket has room. Not every full socket can be waited for: that
+// of a unix socket's peer is full, and Poll says only whether the socket itself is, unless
+// the two are connected. When a Poll was in vain the next attempt is that of a timer.
 func (p *Packet) awaitSpace() {
 	l := p.loop
+	l.packets[packetStuck].push(p)
+	if p.vain {
+		p.vain = false
+		l.StartTimer(&p.pause, packetPause, p)
+		return
+	}
 	p.ops |= bit(backend.OpPoll)
 	l.be.Poll(p.key(backend.OpPoll), p.fd)
-	l.packets[packetStuck].push(p)
+}
+
+// packetPause is how long a full socket is left alone that cannot be waited for.
+const packetPause = time.Millisecond
+
+// Expire implements Expirer.
+func (p *Packet) Expire(*Timer) {
+	p.loop.packets[packetStuck].remove(p)
+	p.wantSend()
 }
 
 // compact copies what waits out of the receive buffers. Where private memory is used up

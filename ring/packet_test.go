@@ -492,6 +492,40 @@ func TestPacketFull(t *testing.T) {
 	})
 }
 
+// TestPacketSlowUnix: a peer that is full can only be waited for by a timer when the socket
+// is not connected to it.
+func TestPacketSlowUnix(t *testing.T) {
+	each(t, func(t *testing.T, be Backend) {
+		l := start(t, Options{Backend: be, Buffers: 64, BufferSize: 4 << 10})
+		dir, err := os.MkdirTemp("", "kcm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		name := filepath.Join(dir, "slow")
+		peer, err := net.ListenPacket("unixgram", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer peer.Close()
+		var r packetRec
+		listenPacket(t, l, "unixgram", filepath.Join(dir, "fast"), &r, PacketOptions{})
+		const n = 400
+		do(t, l, func() {
+			for i := range n {
+				sendPacket(t, r.p, fmt.Append(nil, i), Route{Path: name})
+			}
+		})
+		waitOn(t, l, "the peer is full", func() bool { return r.p.pause.Armed() })
+		var b [16]byte
+		for i := range n {
+			if k, _, err := peer.ReadFrom(b[:]); err != nil || string(b[:k]) != fmt.Sprint(i) {
+				t.Fatalf("datagram %d is %q, %v", i, b[:k], err)
+			}
+		}
+	})
+}
+
 // TestPacketClose: Close drops what is queued, Drain sends it; nothing is told afterwards,
 // and the message queues are given back.
 func TestPacketClose(t *testing.T) {

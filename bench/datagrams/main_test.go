@@ -28,9 +28,11 @@ func TestMain(m *testing.M) {
 func TestRun(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		var out bytes.Buffer
-		o := options{rounds: 2, flows: 2, window: 4, size: 500, time: 20 * time.Millisecond, plain: plain, servers: names()}
+		o := options{rounds: 1, flows: 2, window: 4, size: 500, time: 20 * time.Millisecond, plain: plain, servers: names()}
 		if _, err := measure("uring", o); err != nil {
 			o.servers = []string{"net", "epoll-plain", "epoll"} // no io_uring here
+		} else if plain {
+			o.servers = []string{"uring-plain", "uring"}
 		}
 		if err := run(o, &out); err != nil {
 			t.Fatal(err)

@@ -85,10 +85,17 @@ func (l *loop) SetOption(fd int, opt backend.SockOpt, value int) syscall.Errno {
 
 // Option implements [backend.Datagrams]. An IP socket takes addresses of both families.
 func (l *loop) Option(fd int, opt backend.SockOpt) (int, syscall.Errno) {
-	k := l.attached("getsockopt", fd)
+	k := l.sim.sock(fd)
+	if k == nil {
+		return 0, syscall.EBADF
+	}
 	switch {
 	case opt == backend.OptLost:
 		return k.lost, 0
+	case opt == backend.OptType && k.kind == kindPacket:
+		return syscall.SOCK_DGRAM, 0
+	case opt == backend.OptType:
+		return syscall.SOCK_STREAM, 0
 	case opt != backend.OptFamily:
 		return 0, syscall.ENOPROTOOPT
 	case k.local.IP.IsValid():

@@ -35,7 +35,8 @@ type Datagram struct {
 // Received is what the fixed part of a RecvMsg buffer says.
 type Received struct {
 	From      Addr
-	To        netip.Addr // the local address it was sent to, if that was asked for
+	To        netip.Addr // the address it was sent to, if that was asked for
+	Local     netip.Addr // the same, or if that is a broadcast one, one of this host; zero: none
 	Interface uint32     // it came in by
 	TOS       uint8
 	Segment   int   // > 0: several datagrams of that size, the last perhaps shorter
@@ -68,6 +69,7 @@ type SockOpt uint8
 
 const (
 	OptFamily      SockOpt = iota // get: AF_INET, AF_INET6 or AF_UNIX
+	OptType                       // get: SOCK_DGRAM or another
 	OptDestination                // set: tell local address and interface (IP_PKTINFO)
 	OptTOS                        // set: tell the type of service (IP_RECVTOS)
 	OptErrors                     // set: keep an error queue (IP_RECVERR)
@@ -133,10 +135,14 @@ func ParseReceived(p []byte, r *Received) {
 		switch {
 		case level == solIP && kind == ipPktinfo && len(data) >= 12: // struct in_pktinfo
 			r.Interface = ne.Uint32(data)
+			r.Local = netip.AddrFrom4([4]byte(data[4:])) // ipi_spec_dst: whence to answer
 			r.To = netip.AddrFrom4([4]byte(data[8:]))
 		case level == solIPv6 && kind == ipv6Pktinfo && len(data) >= 20: // struct in6_pktinfo
 			r.To = netip.AddrFrom16([16]byte(data)).Unmap()
 			r.Interface = ne.Uint32(data[16:])
+			if !r.To.IsMulticast() {
+				r.Local = r.To
+			}
 		case level == solIP && kind == ipTOS && len(data) >= 1:
 			r.TOS = data[0]
 		case level == solIPv6 && kind == ipv6TClass && len(data) >= 4:

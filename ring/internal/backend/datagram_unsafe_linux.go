@@ -191,6 +191,8 @@ func (f *DatagramFD) Option(fd int, opt SockOpt) (int, syscall.Errno) {
 	switch opt {
 	case OptFamily:
 		return get(unix.SOL_SOCKET, unix.SO_DOMAIN)
+	case OptType:
+		return get(unix.SOL_SOCKET, unix.SO_TYPE)
 	case OptMTU:
 		family, e := f.Option(fd, OptFamily)
 		if e != 0 {
