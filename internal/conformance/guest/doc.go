@@ -1,6 +1,7 @@
 // The guest program is the first process of the conformance lab's virtual machine. It
 // loads the modules in /modules, runs each script in /scripts in a process and a network
-// namespace of its own, then the test programs that /tests names, and powers off.
+// namespace of its own, then the test programs that /tests names, and powers off. Test programs
+// find KCM_OWN_MACHINE in the environment: they may change the machine's settings.
 //
 // What it has to say goes to /dev/ttyS1, in lines; internal/conformance/lab reads them:
 //
