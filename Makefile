@@ -81,7 +81,7 @@ framing: ## compare ways of cutting a stream into messages, about a minute; FRAM
 features: ## what single features of io_uring give, half an hour; FEATURES= takes flags
 	cd bench/peers && $(GO) run ./cmd/features $(FEATURES)
 
-peers: ## compare with other echo servers, about an hour; PEERS= takes flags
+peers: ## compare with other echo servers, half an hour; PEERS= takes flags
 	cd bench/peers && $(GO) run ./cmd/peers $(PEERS)
 
 nested: ## build, vet and test the modules bench/peers, mux/muxprom, strparser/formats/recorded, examples/thrift

@@ -29,7 +29,7 @@ type options struct {
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("dispatch", flag.ContinueOnError)
-	o.Define(f, 9)
+	o.Define(f, 9, 2*time.Second)
 	parts := f.String("parts", strings.Join(partNames, ","), "comma-separated parts")
 	servers := f.String("servers", strings.Join(serverNames(), ","), "comma-separated servers of all parts but handoff")
 	f.IntVar(&o.procs, "procs", 0, fmt.Sprintf("GOMAXPROCS of the servers of all parts but handoff; 0: %d for kcm, %d for the others", kcmProcs, peerProcs))

@@ -30,7 +30,7 @@ type options struct {
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("features", flag.ContinueOnError)
-	o.Define(f, 9)
+	o.Define(f, 9, 2*time.Second)
 	parts := f.String("parts", partLibrary+","+partTrials, "comma-separated parts")
 	features := f.String("features", strings.Join(featureNames(), ","), "comma-separated features of part library")
 	trials := f.String("trials", strings.Join(trialNames(), ","), "comma-separated trials of part trials")

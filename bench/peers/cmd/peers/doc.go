@@ -2,7 +2,7 @@
 // messages per second, over loopback, one core for the server and one for the
 // generator.
 //
-//	go run ./cmd/peers                       # all parts, 15 rounds, about an hour
+//	go run ./cmd/peers                       # all parts, 15 rounds, half an hour
 //	go run ./cmd/peers -only small,lone      # two of them
 //	go run ./cmd/peers -pairs 6 -servers kcm-uring,net,c-epoll -config 64x16x64
 //

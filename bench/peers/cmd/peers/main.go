@@ -23,7 +23,7 @@ type options struct {
 func parseFlags(args []string, stderr io.Writer) (options, error) {
 	var o options
 	f := flag.NewFlagSet("peers", flag.ContinueOnError)
-	o.Define(f, 15)
+	o.Define(f, 15, 1200*time.Millisecond)
 	f.StringVar(&o.only, "only", "", "comma-separated parts of the comparison: "+strings.Join(sectionNames(), ", ")+"; empty: all")
 	f.StringVar(&o.servers, "servers", "", "compare these, comma-separated, in place of those of the parts; a name may end in +VARIANT")
 	f.StringVar(&o.configs, "config", "", "compare under these loads, comma-separated, each CONNSxDEPTHxSIZE[@RATE], in place of those of the parts")
@@ -51,6 +51,7 @@ func (o *options) sections() ([]section, error) {
 		if own.loads, err = parseConfigs(o.configs); err != nil {
 			return nil, err
 		}
+		own.share = 0
 	}
 	return []section{own}, choose(own.servers)
 }
@@ -92,6 +93,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			continue
 		}
 		for _, cfg := range p.loads {
+			if p.share > 0 {
+				var failures []rig.Failure
+				if cfg.Rate, failures = rate(ctx, r, &p, cfg, servers); ctx.Err() != nil {
+					return ctx.Err()
+				}
+				rep.Failures = append(rep.Failures, failures...)
+			}
 			samples, failures, err := rounds(ctx, r, &p, cfg, servers)
 			if err != nil {
 				return err
@@ -112,6 +120,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return fmt.Errorf("%d of %d runs failed", n, runs)
 	}
 	return nil
+}
+
+// rate returns p.share of the messages per second that the slowest server reaches under
+// cfg, a closed loop. It is 0, which is a closed loop, if all of them fail.
+func rate(ctx context.Context, r *rig.Rig, p *section, cfg config, servers []rig.Server) (share int, failures []rig.Failure) {
+	fmt.Fprintf(r.Progress, "%s: what servers reach\n", cfg)
+	for _, s := range servers {
+		one, err := r.Once(ctx, s, slices.Concat(cfg.args(), r.Times(), p.gen)...)
+		if err != nil {
+			failures = append(failures, rig.Failure{Config: cfg.String(), Server: s.Name, Error: err.Error()})
+			continue
+		}
+		if n := max(1, int(one.PerSecond*p.share)); share == 0 || n < share {
+			share = n
+		}
+	}
+	return share, failures
 }
 
 // sample is what one run of one server gave.

@@ -89,6 +89,43 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A part whose load is a share of what servers reach is an open loop at that rate.
+func TestRunShare(t *testing.T) {
+	bin, processes := rigtest.Fake(t, "ok")
+	js := filepath.Join(t.TempDir(), "out.json")
+	err := run(t.Context(), []string{
+		"-kcmbench", bin, "-only", "garbage", "-servers", "kcm-uring+two,kcm-uring+garbage,c-epoll", "-pairs", "1",
+		"-duration", "40ms", "-warmup", "10ms", "-json", js,
+	}, io.Discard, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rigtest.CheckGone(t, processes())
+	b, err := os.ReadFile(js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rep report
+	if err := json.Unmarshal(b, &rep); err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Results) != 1 || rep.Results[0].Config.Rate < 1 || len(rep.Results[0].Rows) != 3 {
+		t.Fatalf("results %+v", rep.Results)
+	}
+	open, closed := 0, 0
+	for _, p := range processes() {
+		switch line := strings.Join(p, " "); {
+		case p[1] == "run" && strings.Contains(line, fmt.Sprintf("-rate %d ", rep.Results[0].Config.Rate)):
+			open++
+		case p[1] == "run" && !strings.Contains(line, "-rate"):
+			closed++
+		}
+	}
+	if open != 3 || closed != 3 {
+		t.Errorf("%d open loops at the rate, %d closed ones, want 3 of each", open, closed)
+	}
+}
+
 // Runs that fail are named, left out, and make the program fail at the end.
 func TestRunFailures(t *testing.T) {
 	for fault, want := range map[string]string{

@@ -23,12 +23,12 @@ type Options struct {
 	Markdown, JSON string // files for the report; empty for none
 }
 
-// Define defines the flags on f. pairs is the default of -pairs.
-func (o *Options) Define(f *flag.FlagSet, pairs int) {
+// Define defines the flags on f. pairs is the default of -pairs, duration that of -duration.
+func (o *Options) Define(f *flag.FlagSet, pairs int, duration time.Duration) {
 	f.StringVar(&o.Root, "root", "", "`directory` of module github.com/kcm-go/kcm; found from the working directory if empty")
 	f.StringVar(&o.Kcmbench, "kcmbench", "", "`path` of the generator and kcm server; built if empty")
 	f.IntVar(&o.Pairs, "pairs", pairs, "rounds per load; each runs every server once")
-	f.DurationVar(&o.Duration, "duration", 2*time.Second, "measured time of a run")
+	f.DurationVar(&o.Duration, "duration", duration, "measured time of a run")
 	f.DurationVar(&o.Warmup, "warmup", 500*time.Millisecond, "time of a run before that")
 	f.IntVar(&o.ServerCPU, "server-cpu", -1, "CPU of the server; -1 is the first allowed")
 	f.IntVar(&o.GenCPU, "generator-cpu", -1, "CPU of the generator; -1 is the second allowed, or the only one")

@@ -118,6 +118,7 @@ func serve(fault string, args []string) error {
 	f.String("policy", "", "")
 	order := f.Bool("order", true, "")
 	work := f.String("work", "", "")
+	f.String("garbage", "", "")
 	features := f.String("features", "", "")
 	if err := f.Parse(args); err != nil {
 		return err
