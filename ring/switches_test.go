@@ -48,10 +48,12 @@ func TestRecvLimit(t *testing.T) {
 			}
 		})
 		waitOn(t, l, "all has come", func() bool { return len(r.got) == len(sent) })
-		same(t, "received", r.got, sent)
-		if limit := 2*o.Credit + o.BufferSize; (most <= limit) != within {
-			t.Errorf("%q: a stream with a credit of %d had %d bytes at once", features, o.Credit, most)
-		}
+		do(t, l, func() {
+			same(t, "received", r.got, sent)
+			if limit := 2*o.Credit + o.BufferSize; (most <= limit) != within {
+				t.Errorf("%q: a stream with a credit of %d had %d bytes at once", features, o.Credit, most)
+			}
+		})
 		peer.Close()
 	}
 }

@@ -177,8 +177,31 @@ void trial_wait_nr(void)
 struct rush {
 	const char *way;
 	bool bundle;
-	unsigned cap; /* sqe->len */
+	unsigned cap;	/* sqe->len */
+	unsigned limit; /* optlen, behind which the operation ends and is started anew */
 };
+
+static void rush_arm(struct ring *r, int fd, const struct rush *w)
+{
+	struct io_uring_sqe *sqe = ring_sqe(r, IORING_OP_RECV, fd, 0);
+
+	sqe->flags = IOSQE_BUFFER_SELECT;
+	sqe->ioprio = IORING_RECV_MULTISHOT | (w->bundle ? IORING_RECVSEND_BUNDLE : 0);
+	sqe->len = w->cap;
+	sqe->splice_fd_in = (int32_t)w->limit; /* optlen lies there */
+}
+
+/* Takes a completion of the stream: counts it and starts the operation anew. */
+static void rush_take(struct ring *r, int fd, const struct rush *w, const struct io_uring_cqe *cqe,
+		      unsigned *flooded, bool *armed)
+{
+	*flooded += (unsigned)cqe->res;
+	*armed = cqe->flags & IORING_CQE_F_MORE;
+	if (!*armed && *flooded < FLOOD) {
+		rush_arm(r, fd, w);
+		*armed = true;
+	}
+}
 
 static void rush_fill(int fd, const uint8_t *data, size_t n)
 {
@@ -221,6 +244,7 @@ static int rush_round(const char *name, const struct rush *w, int round)
 	}
 	do {
 		unsigned flooded = 0, pings = 0;
+		bool armed = true;
 		struct io_uring_cqe cqe;
 		uint64_t start;
 
@@ -236,12 +260,12 @@ static int rush_round(const char *name, const struct rush *w, int round)
 			bufs->bufs[i].bid = (uint16_t)i;
 		}
 		__atomic_store_n(&bufs->tail, BUFS, __ATOMIC_RELEASE);
-		for (unsigned i = 0; i <= PINGS; i++) {
+		rush_arm(&r, fd[0][0], w);
+		for (unsigned i = 1; i <= PINGS; i++) {
 			struct io_uring_sqe *sqe = ring_sqe(&r, IORING_OP_RECV, fd[i][0], i);
 
 			sqe->flags = IOSQE_BUFFER_SELECT;
-			sqe->ioprio = IORING_RECV_MULTISHOT | (i == 0 && w->bundle ? IORING_RECVSEND_BUNDLE : 0);
-			sqe->len = i == 0 ? w->cap : 0;
+			sqe->ioprio = IORING_RECV_MULTISHOT;
 		}
 		ring_submit(&r);
 		rush_fill(fd[0][1], flood, FLOOD);
@@ -257,19 +281,19 @@ static int rush_round(const char *name, const struct rush *w, int round)
 			if (cqe.user_data)
 				pings++;
 			else
-				flooded += (unsigned)cqe.res;
+				rush_take(&r, fd[0][0], w, &cqe, &flooded, &armed);
 		}
 		took[n] = (double)(now_ns() - start) / 1e3;
 		ahead[n++] = flooded / 1024.0;
 		while (flooded < FLOOD) {
 			ring_wait_cqe(&r, &cqe);
 			check(cqe.res > 0, "the stream ends early");
-			flooded += (unsigned)cqe.res;
+			rush_take(&r, fd[0][0], w, &cqe, &flooded, &armed);
 		}
 		/* All multishots end before their buffers go. */
 		for (unsigned i = 0; i <= PINGS; i++)
 			ring_sqe(&r, IORING_OP_ASYNC_CANCEL, -1, PINGS + 1)->addr = i;
-		for (unsigned left = 2 * (PINGS + 1); left;) {
+		for (unsigned left = 2 * (PINGS + 1) - !armed; left;) {
 			ring_wait_cqe(&r, &cqe);
 			left -= !(cqe.flags & IORING_CQE_F_MORE);
 		}
@@ -293,17 +317,19 @@ unmap:
 void trial_recv_cap(void)
 {
 	static const struct rush ways[] = {
-		{ "no cap", false, 0 },
-		{ "cap 4 KiB", false, 4 << 10 },
-		{ "bundle, no cap", true, 0 },
-		{ "bundle, cap 32 KiB", true, 32 << 10 },
-		{ "bundle, cap 128 KiB", true, 128 << 10 },
+		{ "no cap", false, 0, 0 },
+		{ "cap 4 KiB", false, 4 << 10, 0 },
+		{ "limit 64 KiB", false, 0, 64 << 10 },
+		{ "bundle, no cap", true, 0, 0 },
+		{ "bundle, cap 32 KiB", true, 32 << 10, 0 },
+		{ "bundle, cap 128 KiB", true, 128 << 10, 0 },
 	};
-	bool left_out[5] = { false };
+	enum { WAYS = sizeof(ways) / sizeof(ways[0]) };
+	bool left_out[WAYS] = { false };
 
 	for (int round = 0; round < opt.rounds; round++)
-		for (int i = 0; i < 5; i++) {
-			int k = (i + round) % 5, err;
+		for (int i = 0; i < WAYS; i++) {
+			int k = (i + round) % WAYS, err;
 
 			if (left_out[k])
 				continue;

@@ -32,7 +32,7 @@ var trials = []trial{
 	{"direct-send", "-", "not built: SEND"},
 	{"resize", "6.13", "not built"},
 	{"overflow", "5.5", "never meant: CQ of 4096"},
-	{"recv-cap", "6.17", "default on, without bundles"},
+	{"recv-cap", "6.17", "default on: limit 64 KiB"},
 }
 
 // trialLimit is how long the rounds of a trial may take in the worst case.
