@@ -59,27 +59,46 @@ func (id BufID) whole() []byte {
 // powers of two wastes little on the last of several.
 const compactRun = 64 << 10
 
+// compactSmall is the length below which an element is copied together with its neighbours
+// from receive buffers, as it wastes most of a buffer of its own. Else bytes that come one by
+// one would have one each. What is copied again and again is no longer than this.
+const compactSmall = 256
+
 // Compact replaces every element whose buffer lies in from by private copies
 // from al, in as few buffers as possible, so that the receive buffers it pinned
-// can be recycled. Order and content stay. On error (ENOMEM) the message is
-// unchanged.
+// can be recycled. Small elements between and in front of them are copied too. Order and
+// content stay. On error (ENOMEM) the message is unchanged.
 func (m *Message) Compact(from *Arena, al Allocator) error {
 	m.mustLive("Compact")
 	m.settle()
 	var out Message
-	for i := m.first; i < m.end; i++ {
-		e := *m.at(i)
-		if !from.Owns(e.Buf) {
-			out.AppendShared(e)
-			continue
+	for i := m.first; i < m.end; {
+		// The elements from i to end are copied: from receive buffers, or small.
+		end, run, pinned := i, 0, false
+		for ; end < m.end; end++ {
+			e := *m.at(end)
+			owns := from.Owns(e.Buf)
+			if !owns && e.Len >= compactSmall {
+				break
+			}
+			pinned = pinned || owns
+			run += int(e.Len)
 		}
-		run := 0
-		for j := i; j < m.end && from.Owns(m.at(j).Buf); j++ {
-			run += int(m.at(j).Len)
+		for ; i < end; i++ {
+			e := *m.at(i)
+			if !pinned {
+				out.AppendShared(e)
+				continue
+			}
+			if err := out.AppendCopy(al, e.Bytes(), min(run, compactRun)); err != nil {
+				out.Release()
+				return err
+			}
+			run -= int(e.Len)
 		}
-		if err := out.AppendCopy(al, e.Bytes(), min(run, compactRun)); err != nil {
-			out.Release()
-			return err
+		if i < m.end {
+			out.AppendShared(*m.at(i))
+			i++
 		}
 	}
 	st, bound := m.state, m.bound
