@@ -9,4 +9,9 @@
 //
 // What proves it says so in a comment, "Proves E17, I4.", or is the transcript under
 // a heading "# 17. ...", which means E17.
+//
+// Or it is the page that names the tests, in the line of the statement, and [CheckTests]
+// looks for them:
+//
+//	| S11 | does not close after our FIN | ... | `TestDrainLingers` |
 package statements
