@@ -3,6 +3,7 @@
 package ring
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"syscall"
@@ -142,4 +143,66 @@ func TestPacketUnreachable(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestPacketTooBig: a router that cannot forward a datagram says so (RFC 1191), here in a
+// message made up by the test, and the handler gets the MTU.
+func TestPacketTooBig(t *testing.T) {
+	const mtu = 1280
+	each(t, func(t *testing.T, be Backend) {
+		l := start(t, Options{Backend: be, Buffers: 64, BufferSize: 4 << 10})
+		inNamespace(t, l, 1500)
+		var r, at packetRec
+		from := listenPacket(t, l, "udp4", "127.0.0.1:0", &r, PacketOptions{Fragment: FragmentNever})
+		to := listenPacket(t, l, "udp4", "127.0.0.1:0", &at, PacketOptions{})
+		do(t, l, func() {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMP)
+			if err != nil {
+				t.Skip(err)
+			}
+			defer unix.Close(fd)
+			// The message, then the header and the first 8 bytes of the datagram.
+			b := make([]byte, 8+20+8)
+			b[0], b[1] = 3, 4 // destination unreachable: fragmentation needed
+			binary.BigEndian.PutUint16(b[6:], mtu)
+			ip, udp := b[8:28], b[28:]
+			ip[0], ip[8], ip[9] = 0x45, 64, unix.IPPROTO_UDP
+			binary.BigEndian.PutUint16(ip[2:], 1500)
+			src, dst := from.Addr().As4(), to.Addr().As4()
+			copy(ip[12:], src[:])
+			copy(ip[16:], dst[:])
+			binary.BigEndian.PutUint16(ip[10:], checksum(ip))
+			binary.BigEndian.PutUint16(udp, from.Port())
+			binary.BigEndian.PutUint16(udp[2:], to.Port())
+			binary.BigEndian.PutUint16(udp[4:], 1480)
+			binary.BigEndian.PutUint16(b[2:], checksum(b))
+			if err := unix.Sendto(fd, b, 0, &unix.SockaddrInet4{Addr: src}); err != nil {
+				t.Fatal(err)
+			}
+		})
+		waitOn(t, l, "it is told", func() bool { return len(r.errors) == 1 })
+		do(t, l, func() {
+			if e := r.errors[0]; e.Errno != syscall.EMSGSIZE || e.MTU != mtu || e.To != to || !e.ICMP || e.Type != 3 || e.Code != 4 || e.Unsent ||
+				e.Offender != from.Addr() || !isErrno(&e, syscall.EMSGSIZE) || e.Error() != "send to "+to.String()+": message too long (MTU 1280)" {
+				t.Errorf("%+v: %v", e, &e)
+			}
+			if len(at.errors) != 0 {
+				t.Errorf("%v", at.errors)
+			}
+			sendPacket(t, r.p, []byte("on"), Route{To: to})
+		})
+		waitOn(t, l, "it goes on", func() bool { return len(at.got) == 1 })
+	})
+}
+
+// checksum is that of RFC 1071.
+func checksum(b []byte) uint16 {
+	sum := uint32(0)
+	for i := 0; i < len(b); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
 }

@@ -47,6 +47,13 @@ func (f *DatagramFD) SendMsgs(fd int, d []Datagram) (int, syscall.Errno) {
 		g := &d[i]
 		h := &o.hdrs[i].hdr
 		*h = unix.Msghdr{}
+		if used+len(g.Vec) > MaxPieces {
+			if i == 0 {
+				return 0, syscall.EMSGSIZE
+			}
+			d = d[:i]
+			break
+		}
 		if g.To != (Addr{}) {
 			n, e := PutSockaddr(o.names[i][:], &g.To)
 			if e != 0 {
@@ -69,9 +76,6 @@ func (f *DatagramFD) SendMsgs(fd int, d []Datagram) (int, syscall.Errno) {
 		for _, e := range g.Vec {
 			if e.Len == 0 {
 				continue
-			}
-			if used == MaxPieces {
-				return 0, syscall.EMSGSIZE
 			}
 			o.iovs[used].Base = &e.Bytes()[0]
 			o.iovs[used].SetLen(int(e.Len))
