@@ -67,10 +67,15 @@ func (d *bed) sendOn(fd int, p []byte) (n int, poll *op) {
 // than a delayed acknowledgement, which frees space in the sender.
 const quietTime = 60 * time.Millisecond
 
+// fullBuffer is the receive buffer of a peer whose stream is to be full soon, in bytes. TCP has given the
+// sender leave for as much when the buffer is set (net.ipv4.tcp_rmem). With less Linux 6.12
+// drops what comes, and the sender tries again after times that double, for a minute.
+const fullBuffer = 64 << 10
+
 // fillUp sends until the stream takes no more, and returns the waiting Poll.
 func (d *bed) fillUp(fd int, peer Peer) *op {
 	d.t.Helper()
-	peer.SetReadBuffer(16 << 10)
+	peer.SetReadBuffer(fullBuffer)
 	p := random(6, 64<<10)
 	for range 100_000 {
 		_, poll := d.sendOn(fd, p)

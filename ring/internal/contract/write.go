@@ -78,7 +78,7 @@ func testWriteVector(t *testing.T, h Harness, network string) {
 func testWriteFull(t *testing.T, h Harness, network string) {
 	d := newBed(t, h, Sizes{Buffers: 4, BufferSize: 512, Large: 4 << 20})
 	fd, peer := d.pair(network)
-	peer.SetReadBuffer(16 << 10)
+	peer.SetReadBuffer(fullBuffer)
 	c := d.conns[fd]
 	read := 0
 	p := random(8, 40<<10)
