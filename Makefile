@@ -94,8 +94,8 @@ nested: ## build, vet and test the modules bench/peers, mux/muxprom, strparser/f
 conformance: ## the scripts of internal/conformance on real kernels in QEMU and on mux, 4 minutes; CONFORM= takes flags
 	$(GO) run ./cmd/conformance $(CONFORM)
 
-# As conformance. Tests that fail there only because they are slow are in cmd/oldkernel/leftout.go.
-oldkernel: ## the tests of ring, mux and what is below them on Linux 6.1 and 6.12 in QEMU, 10 minutes; OLDKERNEL= takes flags
+# As conformance. Tests that are left out are in cmd/oldkernel/leftout.go.
+oldkernel: ## the tests of ring, mux and what is below them on Linux 6.1 and 6.12 in QEMU, 10 to 20 minutes; OLDKERNEL= takes flags
 	$(GO) run ./cmd/oldkernel $(OLDKERNEL)
 
 # Needs npm, and its registry.
