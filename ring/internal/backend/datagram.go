@@ -26,7 +26,7 @@ type Datagram struct {
 	Vec       []sgmsg.Element
 	To        Addr // zero: the connected peer
 	Segment   int
-	From      netip.Addr // source address; zero: the system's choice
+	From      netip.Addr // source address; zero: the system's choice; EINVAL: IPv6 without Six
 	Interface uint32     // it goes out by; 0: the system's choice
 	TOS       uint8      // type of service, or traffic class; 0: the socket's
 	Six       bool       // the socket is of family AF_INET6, and so are To and From

@@ -47,23 +47,23 @@ func (f *DatagramFD) SendMsgs(fd int, d []Datagram) (int, syscall.Errno) {
 		g := &d[i]
 		h := &o.hdrs[i].hdr
 		*h = unix.Msghdr{}
-		if used+len(g.Vec) > MaxPieces {
-			if i == 0 {
-				return 0, syscall.EMSGSIZE
-			}
-			d = d[:i]
-			break
-		}
+		n, e := 0, syscall.Errno(0)
 		if g.To != (Addr{}) {
-			n, e := PutSockaddr(o.names[i][:], &g.To)
-			if e != 0 {
-				if i == 0 {
-					return 0, e
-				}
-				d = d[:i] // it is the next call's first
-				break
-			}
+			n, e = PutSockaddr(o.names[i][:], &g.To)
 			h.Name, h.Namelen = &o.names[i][0], uint32(n)
+		}
+		switch {
+		case used+len(g.Vec) > MaxPieces:
+			e = syscall.EMSGSIZE
+		case !g.Six && g.From.IsValid() && !g.From.Unmap().Is4():
+			e = syscall.EINVAL
+		}
+		if e != 0 {
+			if i == 0 {
+				return 0, e
+			}
+			d = d[:i] // it is the next call's first
+			break
 		}
 		if g.Segment > 0 || g.TOS != 0 || g.Interface != 0 || g.From.IsValid() {
 			room := unsafe.Slice((*byte)(unsafe.Pointer(&o.ctrls[i])), controlWords*8)
