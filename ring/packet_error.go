@@ -37,8 +37,12 @@ func (e *PacketError) Error() string {
 // Unwrap returns the errno.
 func (e *PacketError) Unwrap() error { return e.Errno }
 
-// nextError takes an entry out of the socket's error queue.
+// nextError takes an entry out of the socket's error queue. A unix socket has none, and
+// answers with a datagram that somebody sent.
 func (p *Packet) nextError(e *PacketError) bool {
+	if p.family != syscall.AF_INET && p.family != syscall.AF_INET6 {
+		return false
+	}
 	var b backend.PacketError
 	for {
 		if p.loop.be.NextError(p.fd, &b) != 0 {

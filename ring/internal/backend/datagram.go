@@ -92,7 +92,7 @@ type Datagrams interface {
 	// sent before. It keeps nothing of d.
 	SendMsgs(fd int, d []Datagram) (n int, errno syscall.Errno)
 	// NextError takes the oldest entry out of the error queue: EAGAIN when there is
-	// none.
+	// none. Not for unix sockets, which have no such queue and lose a datagram instead.
 	NextError(fd int, e *PacketError) syscall.Errno
 	// SetOption and Option set and get an option: ENOPROTOOPT or EOPNOTSUPP where the
 	// system or this kind of socket has no such thing.
