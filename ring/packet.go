@@ -160,6 +160,7 @@ type Packet struct {
 	vain    bool // a Poll has ended, and nothing was sent since
 	pause   Timer
 	split   int // the largest size of datagrams that are sent in one piece; 0: none
+	doubt   doubt
 
 	notes []string
 	stats PacketStats

@@ -230,6 +230,9 @@ func (p *Packet) taken(s *packetScratch, done int) int {
 	p.out.drop(k)
 	p.alone = max(p.alone-k, 0)
 	p.retried, p.vain, p.futile = false, false, 0
+	if p.doubt.size > 0 {
+		p.learn()
+	}
 	p.stats.Out += uint64(k)
 	p.stats.BytesOut += uint64(before - p.out.bytes)
 	l.stats.DatagramsOut += uint64(k)
@@ -242,14 +245,7 @@ func (p *Packet) taken(s *packetScratch, done int) int {
 // more: the socket may have told of an earlier one.
 func (p *Packet) unsent(s *packetScratch, errno syscall.Errno) int {
 	if s.counts[0] > 1 {
-		p.alone = s.counts[0]
-		size := s.out[0].Segment
-		switch errno {
-		case syscall.EIO, syscall.EOPNOTSUPP, syscall.ENOPROTOOPT:
-			p.noSplit(0, fmt.Sprintf("each datagram is sent by itself: the system refused several in one piece: %v", errno))
-		case syscall.EINVAL, syscall.EMSGSIZE: // longer than the MTU they may be sent, but not so
-			p.noSplit(size-1, fmt.Sprintf("each datagram of %d bytes and more is sent by itself: the system refused several in one piece: %v", size, errno))
-		}
+		p.alone, p.doubt = s.counts[0], doubt{s.out[0].Segment, errno}
 		p.absorb(nil)
 		return 0
 	}
@@ -273,9 +269,29 @@ func (p *Packet) unsent(s *packetScratch, errno syscall.Errno) int {
 // lose drops the first datagram of the queue.
 func (p *Packet) lose() {
 	p.out.drop(1)
-	p.alone, p.retried = max(p.alone-1, 0), false
+	p.alone, p.retried, p.doubt = max(p.alone-1, 0), false, doubt{}
 	p.stats.Dropped++
 	p.loop.stats.DatagramsDropped++
+}
+
+// doubt is a refusal of several datagrams in one piece. If the first of them then is sent by
+// itself it was for being in one piece; if not, they would not be sent in any way, and nothing
+// is known.
+type doubt struct {
+	size  int // of each; 0: there is none
+	errno syscall.Errno
+}
+
+// learn settles the doubt: the datagrams can be sent, but not in one piece.
+func (p *Packet) learn() {
+	size, errno := p.doubt.size, p.doubt.errno
+	p.doubt = doubt{}
+	switch errno {
+	case syscall.EIO, syscall.EOPNOTSUPP, syscall.ENOPROTOOPT:
+		p.noSplit(0, fmt.Sprintf("each datagram is sent by itself: the system refused several in one piece: %v", errno))
+	case syscall.EINVAL, syscall.EMSGSIZE: // longer than the MTU they may be sent, but not so
+		p.noSplit(size-1, fmt.Sprintf("each datagram of %d bytes and more is sent by itself: the system refused several in one piece: %v", size, errno))
+	}
 }
 
 // noSplit lowers the size of datagrams that are sent in one piece.
