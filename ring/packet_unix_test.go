@@ -4,10 +4,14 @@ package ring
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/kcm-go/kcm/sgmsg"
 )
@@ -55,5 +59,41 @@ func TestPacketUnixFailure(t *testing.T) {
 			r.keep = nil
 		})
 		waitOn(t, l, "the others are there", func() bool { return len(r.got) == n })
+	})
+}
+
+// TestPacketUnixDescriptors: descriptors that a sender puts in are closed, whatever becomes
+// of the datagram.
+func TestPacketUnixDescriptors(t *testing.T) {
+	each(t, func(t *testing.T, be Backend) {
+		l := start(t, Options{Backend: be, Buffers: 16, BufferSize: 1 << 10})
+		var r packetRec
+		_, peer := listenUnixgram(t, l, &r)
+		for i := range 3 {
+			in, out, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			rights := unix.UnixRights(int(out.Fd()), int(out.Fd()))
+			rc, err := peer.SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			do(t, l, func() {
+				rc.Control(func(fd uintptr) { err = unix.Sendmsg(int(fd), []byte("take these"), rights, nil, 0) })
+				if err != nil {
+					t.Error(err)
+				}
+				if i == 2 {
+					r.p.Close(nil)
+				}
+			})
+			out.Close()
+			in.SetReadDeadline(time.Now().Add(patience))
+			if _, err := in.Read(make([]byte, 1)); err != io.EOF {
+				t.Errorf("datagram %d: the pipe is still open for writing: %v", i, err)
+			}
+			in.Close()
+		}
 	})
 }

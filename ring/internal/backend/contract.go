@@ -217,7 +217,8 @@ type Backend interface {
 	// recvmsg: a 16-byte header of four native-endian uint32 (name length,
 	// control length, payload length, flags as in msg_flags), then NameSpace
 	// bytes for the sockaddr, ControlSpace bytes for control messages, then the
-	// payload. Res counts all of it. Ends like Recv; never with 0.
+	// payload. Res counts all of it. Ends like Recv; never with 0. Descriptors that came
+	// with a datagram are closed.
 	RecvMsg(k Key, fd int)
 	Datagrams
 

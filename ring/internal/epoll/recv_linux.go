@@ -124,6 +124,7 @@ func (b *epoll) serveRecvMsg(fd int, d *desc) {
 		n, e := b.recvMsg(fd, mem)
 		switch e {
 		case 0:
+			backend.CloseRights(mem[:n])
 			b.pool.Adopt(id)
 			b.emit(backend.Event{Key: d.in, Res: int32(n), Buf: id, More: true})
 		case syscall.EAGAIN:

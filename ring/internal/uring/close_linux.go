@@ -10,6 +10,7 @@ import (
 
 	"github.com/kcm-go/kcm/internal/uapi"
 	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/sgmsg"
 )
 
 // closeTime is how long Close waits for the kernel to let go of the memory.
@@ -81,8 +82,11 @@ func (b *ring) discard() {
 		if c.Flags&uapi.IORING_CQE_F_MORE == 0 && c.UserData != cancelKey {
 			b.inflight--
 		}
-		if backend.Key(c.UserData).Op() == backend.OpAccept && c.Res >= 0 {
+		switch op := backend.Key(c.UserData).Op(); {
+		case op == backend.OpAccept && c.Res >= 0:
 			unix.Close(int(c.Res))
+		case op == backend.OpRecvMsg && c.Res > 0:
+			backend.CloseRights(sgmsg.Element{Buf: b.cfg.Pool.ID(int(c.BufferID())), Len: uint32(c.Res)}.Bytes())
 		}
 	}
 	b.q.cqHead.Store(tail)

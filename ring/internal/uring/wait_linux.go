@@ -9,6 +9,7 @@ import (
 
 	"github.com/kcm-go/kcm/internal/uapi"
 	"github.com/kcm-go/kcm/ring/internal/backend"
+	"github.com/kcm-go/kcm/sgmsg"
 )
 
 // quickBytes bounds what one enter that keeps the Go scheduler's processor may be
@@ -171,6 +172,9 @@ func (b *ring) event(e *backend.Event, c *uapi.CQE) bool {
 			e.Buf = b.cfg.Pool.ID(block)
 			b.cfg.Pool.Adopt(e.Buf)
 			b.bytes += int(c.Res)
+			if k.Op() == backend.OpRecvMsg {
+				backend.CloseRights(sgmsg.Element{Buf: e.Buf, Len: uint32(c.Res)}.Bytes())
+			}
 		} else { // taken for nothing: the kernel may have it again
 			b.bufs.push(block)
 			b.bufs.publish()
