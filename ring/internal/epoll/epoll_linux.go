@@ -16,9 +16,12 @@ import (
 const (
 	// maxReady is the number of descriptors one epoll_wait reports.
 	maxReady = 256
-	// burst is how many buffers, connections or datagrams one descriptor may
-	// yield per Wait before the others have their turn.
+	// burst is how many buffers or connections one descriptor may yield per Wait
+	// before the others have their turn.
 	burst = 4
+	// packetBurst is burst for datagrams: one is little, and what is answered in a
+	// turn leaves with one system call, so more of them pay.
+	packetBurst = 32
 	// maxCopy bounds the bytes of one system call. 256 KiB take some tens of
 	// microseconds, which is how long a collection may have to wait.
 	maxCopy = 256 << 10

@@ -111,9 +111,9 @@ func (b *epoll) recvUnix(fd int, d *desc, p []byte) (int, syscall.Errno) {
 	return n, e
 }
 
-// serveRecvMsg fills up to burst buffers with a datagram each.
+// serveRecvMsg fills up to packetBurst buffers with a datagram each.
 func (b *epoll) serveRecvMsg(fd int, d *desc) {
-	for range burst {
+	for range packetBurst {
 		if b.n == len(b.out) {
 			return
 		}
