@@ -1,10 +1,13 @@
 /*
- * len32 echo server on epoll: one thread, level-triggered.
+ * len32 echo server on epoll: one thread, edge-triggered, no call to change what
+ * a connection waits for.
  *
- * A readable connection costs one recv, which takes what is there up to the
- * room in its buffer, and one send of all whole frames straight from that
- * buffer. When the socket takes only part, the connection waits for EPOLLOUT
- * and reads nothing until the rest is sent: that is the backpressure.
+ * A readable connection costs one recv and one send of all whole frames straight
+ * from the buffer, which all connections share while they have nothing left over:
+ * so it stays in the cache. A recv that fills its room is followed by another. An
+ * incomplete frame moves to the connection's own buffer; a connection that had a
+ * large one receives there always. When the socket takes only part, the
+ * connection reads nothing until the rest is sent: that is the backpressure.
  */
 #define _GNU_SOURCE
 #include "peer.h"
@@ -12,16 +15,20 @@
 #include <sys/epoll.h>
 
 #define FIRST_BUFFER (64 << 10)
+#define SHARED_BUFFER (128 << 10)
 #define MAX_EVENTS 512
+#define CONN_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
+#define BURST 4 /* receives of a connection before others have their turn */
 
 struct conn {
 	int fd;
-	bool writing; /* waits for EPOLLOUT */
+	bool writing; /* waits for room in the socket */
 	struct buf in;
 	size_t sent; /* of in.whole */
 };
 
 static int epfd;
+static uint8_t shared[SHARED_BUFFER] __attribute__((aligned(4096)));
 
 static void conn_close(struct conn *c)
 {
@@ -37,52 +44,107 @@ static int watch(struct conn *c, int op, uint32_t events)
 	return epoll_ctl(epfd, op, c->fd, &ev);
 }
 
-/* Sends the whole frames. Returns false when the connection is broken. */
+/* Sends up to len bytes until the socket is full. Returns -1 when it is broken. */
+static ssize_t send_some(int fd, const uint8_t *data, size_t len)
+{
+	size_t sent = 0;
+
+	while (sent < len) {
+		ssize_t n = send(fd, data + sent, len - sent, MSG_NOSIGNAL);
+
+		if (n >= 0)
+			sent += (size_t)n;
+		else if (errno == EAGAIN)
+			break;
+		else if (errno != EINTR)
+			return -1;
+	}
+	return (ssize_t)sent;
+}
+
+/* Sends the whole frames of c->in. Returns false when the connection is broken. */
 static bool conn_write(struct conn *c)
 {
-	while (c->sent < c->in.whole) {
-		ssize_t n = send(c->fd, c->in.data + c->sent, c->in.whole - c->sent, MSG_NOSIGNAL);
+	ssize_t n = send_some(c->fd, c->in.data + c->sent, c->in.whole - c->sent);
 
-		if (n >= 0) {
-			c->sent += n;
-			continue;
-		}
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN)
-			return false;
-		if (!c->writing && watch(c, EPOLL_CTL_MOD, EPOLLOUT))
-			return false;
-		c->writing = true;
-		return true;
-	}
-	if (c->writing && watch(c, EPOLL_CTL_MOD, EPOLLIN))
+	if (n < 0)
 		return false;
-	c->writing = false;
-	if (c->in.whole) {
+	c->sent += (size_t)n;
+	c->writing = c->sent < c->in.whole;
+	if (!c->writing && c->in.whole) {
 		c->in.len -= c->in.whole;
 		memmove(c->in.data, c->in.data + c->in.whole, c->in.len);
 		c->in.whole = c->sent = 0;
 	}
-	/* Twice a large frame, so that a read finds room for the next one. */
-	if (c->in.need > c->in.cap / 2)
-		buf_reserve(&c->in, 2 * c->in.need);
 	return true;
 }
 
-/* Returns false when the connection has ended. */
-static bool conn_read(struct conn *c)
+/* Takes n bytes in the shared buffer. Returns false when the connection is broken. */
+static bool conn_take_shared(struct conn *c, size_t n)
 {
-	ssize_t n = recv(c->fd, c->in.data + c->in.len, c->in.cap - c->in.len, 0);
+	size_t whole = 0;
+	ssize_t sent;
 
+	if (scan(shared, n, &whole, &c->in.need))
+		return false;
+	sent = send_some(c->fd, shared, whole);
+	if (sent < 0)
+		return false;
+	buf_append(&c->in, shared + sent, n - (size_t)sent);
+	c->in.whole = whole - (size_t)sent;
+	c->writing = c->in.whole > 0;
+	return true;
+}
+
+/*
+ * Receives once and sends what that completes. Sets *more unless all was
+ * received that was there. Returns false when the connection has ended.
+ */
+static bool conn_read(struct conn *c, bool *more)
+{
+	bool own = c->in.len || c->in.cap > FIRST_BUFFER;
+	uint8_t *data = shared;
+	size_t room = sizeof(shared);
+	ssize_t n;
+
+	if (own) {
+		/* Twice a large frame, so that a read finds room for the next one. */
+		buf_reserve(&c->in, 2 * c->in.need > FIRST_BUFFER ? 2 * c->in.need : FIRST_BUFFER);
+		data = c->in.data + c->in.len;
+		room = c->in.cap - c->in.len;
+	}
+	n = recv(c->fd, data, room, 0);
 	if (n == 0)
 		return false;
-	if (n < 0)
+	if (n < 0) {
+		*more = errno == EINTR;
 		return errno == EAGAIN || errno == EINTR;
-	c->in.len += n;
-	if (buf_scan(&c->in))
+	}
+	*more = (size_t)n == room;
+	if (!own)
+		return conn_take_shared(c, (size_t)n);
+	c->in.len += (size_t)n;
+	return !buf_scan(&c->in) && conn_write(c);
+}
+
+/* Handles an event of c. Returns false when the connection has ended. */
+static bool conn_ready(struct conn *c, uint32_t events)
+{
+	bool more = true;
+
+	if (c->writing && !conn_write(c))
 		return false;
-	return conn_write(c);
+	for (int i = 0; more && !c->writing; i++) {
+		/* Setting it again makes an event of what is still there. */
+		if (i == BURST)
+			return !watch(c, EPOLL_CTL_MOD, CONN_EVENTS);
+		if (!conn_read(c, &more))
+			return false;
+		/* The end of the stream has no event of its own after this one. */
+		if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+			more = true;
+	}
+	return true;
 }
 
 static void accept_all(int listener)
@@ -102,8 +164,7 @@ static void accept_all(int listener)
 		if (!c)
 			die("calloc");
 		c->fd = fd;
-		buf_reserve(&c->in, FIRST_BUFFER);
-		if (watch(c, EPOLL_CTL_ADD, EPOLLIN))
+		if (watch(c, EPOLL_CTL_ADD, CONN_EVENTS))
 			conn_close(c);
 	}
 }
@@ -135,7 +196,7 @@ int main(int argc, char **argv)
 			}
 			if (c == &listener)
 				accept_all(c->fd);
-			else if (!(c->writing ? conn_write(c) : conn_read(c)))
+			else if (!conn_ready(c, events[i].events))
 				conn_close(c);
 		}
 	}
