@@ -147,7 +147,7 @@ func (p *Packet) diagnose() {
 	case told > 0:
 		p.futile = 0
 	case errno == 0:
-	case lasting(errno) || p.futile >= maxFutile:
+	case lasting(errno) || p.futile >= maxFutile && !fromICMP(errno):
 		p.end(fmt.Errorf("receive: %w", errno))
 	default:
 		p.futile++
@@ -160,7 +160,7 @@ func (p *Packet) diagnose() {
 }
 
 // maxFutile is how many receives in a row may fail with nothing received or sent in
-// between and nothing in the error queue.
+// between and nothing in the error queue, unless ICMP messages may be the cause.
 const maxFutile = 16
 
 // lasting reports whether an error of a receive comes again with the next one. Others are
@@ -171,4 +171,17 @@ func lasting(e syscall.Errno) bool {
 		return true
 	}
 	return false
+}
+
+// fromICMP reports whether an ICMP message may be the cause of an error: each is told once,
+// with PacketOptions.NoErrors by the receive alone, and anybody may send as many as he likes.
+// What each becomes is in net/ipv4/icmp.c and net/ipv6/icmp.c of Linux.
+func fromICMP(e syscall.Errno) bool {
+	switch e {
+	case syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.ENOPROTOOPT,
+		syscall.EMSGSIZE, syscall.EPROTO, syscall.EACCES:
+		return true
+	}
+	const enonet = 64 // the host is isolated: ENONET, which only Linux has
+	return e == enonet
 }

@@ -251,6 +251,35 @@ func TestPacketRefused(t *testing.T) {
 	})
 }
 
+// TestPacketRefusedOften: an endpoint without an error queue does not end for errors that
+// others cause, however many come with nothing in between.
+func TestPacketRefusedOften(t *testing.T) {
+	each(t, func(t *testing.T, be Backend) {
+		for _, nw := range networks {
+			l := start(t, Options{Backend: be, Buffers: 64, BufferSize: 4 << 10})
+			r := &packetRec{t: t}
+			gone := udp(t, nw.network, nw.address)
+			gone.Close()
+			do(t, l, func() {
+				var err error
+				if r.p, err = l.DialPacket(nw.network, gone.LocalAddr().String(), r, PacketOptions{NoErrors: true}); err != nil {
+					t.Fatal(err)
+				}
+			})
+			for i := range 3 * maxFutile {
+				// Past the endpoint, which so has no success.
+				do(t, l, func() { unix.Write(r.p.FD(), []byte("nobody")) })
+				waitOn(t, l, "the error is told", func() bool { return len(r.errors) > i || r.closes > 0 })
+			}
+			do(t, l, func() {
+				if r.closes > 0 || r.errors[0].Errno != syscall.ECONNREFUSED {
+					t.Errorf("closed %d times, %v, the first error %v", r.closes, r.cause, r.errors[0])
+				}
+			})
+		}
+	})
+}
+
 // TestPacketTooLong: what is longer than a datagram can be is refused at once.
 func TestPacketTooLong(t *testing.T) {
 	each(t, func(t *testing.T, be Backend) {
