@@ -39,7 +39,7 @@ func limit(t *testing.T, resource int, n uint64) {
 }
 
 // With little memory that may be locked, and with none, io_uring works without registered buffers, or, where
-// its rings count as locked memory (Linux 6.14), epoll in its place; a note says which and why.
+// its rings count as locked memory (seen on Linux 6.18), epoll in its place; a note says which and why.
 func TestLittleLockedMemory(t *testing.T) {
 	if !inChild(t) {
 		return
