@@ -31,6 +31,7 @@ func (p *Packet) rest() {
 		e.Buf.Release()
 	}
 	p.got = p.got[:0]
+	p.sick = false
 }
 
 func (p *Packet) cancel(op backend.Op) {

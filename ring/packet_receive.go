@@ -124,13 +124,15 @@ func (p *Packet) tellDatagrams(n int) {
 	}
 }
 
+// maxErrors is how many errors are taken out of the error queue at a time.
+const maxErrors = 64
+
 // diagnose tells what the error queue holds, and what a receive ended with if that
 // explains nothing.
 func (p *Packet) diagnose() {
-	const most = 64 // of a turn
 	told := 0
 	var e PacketError
-	for ; told < most && p.state == open_ && p.nextError(&e); told++ {
+	for ; told < maxErrors && p.state == open_ && p.nextError(&e); told++ {
 		p.tellError(&e)
 	}
 	errno := p.failing
@@ -138,7 +140,7 @@ func (p *Packet) diagnose() {
 	if p.state != open_ {
 		return
 	}
-	if told == most {
+	if told == maxErrors {
 		p.loop.packets[packetReady].push(p) // and nothing is received before it is empty
 		return
 	}

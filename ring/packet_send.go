@@ -305,10 +305,14 @@ func (p *Packet) noSplit(size int, why string) {
 }
 
 // absorb empties the error queue after a send has failed. What it says of that datagram
-// is added to e, the rest is told.
+// is added to e, the rest is told. If there is much in it that is left to diagnose.
 func (p *Packet) absorb(e *PacketError) {
 	var q PacketError
-	for p.state < closing && p.nextError(&q) {
+	for n := 0; n <= maxErrors && !p.sick && p.state < closing && p.nextError(&q); n++ {
+		if n == maxErrors && p.state == open_ {
+			p.sick = true
+			p.loop.packets[packetReady].push(p)
+		}
 		switch {
 		case !q.ICMP && q.Errno == syscall.EMSGSIZE:
 			if e != nil && e.Errno == q.Errno {

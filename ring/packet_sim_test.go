@@ -272,3 +272,40 @@ func TestPacketBroadcast(t *testing.T) {
 		})
 	})
 }
+
+// errorFlood has an error queue that is filled faster than it is read.
+type errorFlood struct {
+	backend.Backend
+	read int
+}
+
+func (b *errorFlood) NextError(fd int, e *backend.PacketError) syscall.Errno {
+	if b.read++; b.read > 10_000 { // so that a test ends
+		return syscall.EAGAIN
+	}
+	*e = backend.PacketError{Errno: syscall.EHOSTUNREACH, Origin: backend.OriginICMP}
+	return 0
+}
+
+func (b *errorFlood) SendMsgs(int, []backend.Datagram) (int, syscall.Errno) {
+	return 0, syscall.EHOSTUNREACH
+}
+
+// TestPacketErrorFlood: a turn reads a bounded number of errors, and goes on with the next.
+func TestPacketErrorFlood(t *testing.T) {
+	b := newBed(t, small())
+	flood := &errorFlood{Backend: b.l.be}
+	b.l.be = flood
+	r, _ := b.packets(&packetRec{}, PacketOptions{})
+	sendPacket(t, r.p, []byte("x"), Route{To: netip.MustParseAddrPort("10.0.0.2:7")})
+	for range 5 {
+		before := flood.read
+		b.turn()
+		if n := flood.read - before; n > 4*maxErrors {
+			t.Fatalf("a turn read %d errors", n)
+		}
+	}
+	if flood.read < 5*maxErrors || r.closes > 0 {
+		t.Errorf("%d errors were read; closed %d times", flood.read, r.closes)
+	}
+}
