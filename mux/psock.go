@@ -248,7 +248,7 @@ func (p *Psock) hold() {
 func (p *Psock) unhold() {
 	p.holds--
 	if p.holds == 0 && !p.leaving {
-		p.ownSide().resumed = p.shard.loop.Now()
+		p.ownSide().resumed = p.shard.loop.Counted()
 		p.parser.Unpause()
 	}
 }
@@ -348,7 +348,7 @@ func (u *upper) Check(*ring.Stream) {
 func (u *upper) Expired(s *ring.Stream, gen uint32) {
 	left := u.mux.opt.AssemblyTimeout
 	if u.holds == 0 {
-		left -= u.shard.loop.Now() - u.side.resumed
+		left -= u.shard.loop.Counted() - u.side.resumed
 	}
 	if left > 0 {
 		s.StartTimer(left, gen)

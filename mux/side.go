@@ -14,7 +14,7 @@ type side struct {
 	opened chan error // Dial waits on it
 	pooled *poolConn  // whose connection it is
 
-	resumed time.Duration   // since when there are no holds, by the loop's clock; 0: always
+	resumed time.Duration   // since when there are no holds, by the clock of timers; 0: always
 	retry   ring.Timer      // of a parser that got no memory
 	waiter  ring.Waiter     // for our own out queue
 	debtors []*Psock        // producers that wait for our out queue

@@ -92,6 +92,22 @@ func TestStuckHandlerEndsNoOtherConnection(t *testing.T) {
 			w.stands(p)
 		})
 	})
+	t.Run("assembly after a wait", func(t *testing.T) {
+		theLives(t, Options{AssemblyTimeout: limit}, func(w *lives) {
+			stuck(w)
+			_, cause := w.pair()
+			p, peer := w.pair()
+			w.write(peer, frames("a message")[:6])
+			w.until("a part is there", func() bool { return w.l.Stats().BytesIn == 6 })
+			p.hold()
+			w.pass(limit * 6 / 10)
+			p.unhold() // from here on it has limit
+			from := w.l.Now()
+			w.pass(limit / 10)
+			w.write(cause, frames("stop"))
+			w.endsAt(p, from+limit*27/10, from+limit*32/10)
+		})
+	})
 	t.Run("send", func(t *testing.T) {
 		o := Options{}
 		theLivesOn(t, func(ro *ring.Options) { ro.SendTimeout = limit }, o, func(w *lives) {

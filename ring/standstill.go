@@ -49,3 +49,11 @@ func (s *standstill) turn(now time.Duration) time.Duration {
 	}
 	return s.due
 }
+
+// Counted returns what timers count: the time of Now without that in which the loop stood
+// still. Loop's thread.
+func (l *Loop) Counted() time.Duration {
+	now := l.be.Now()
+	l.still.pass(now)
+	return now - l.still.lost
+}

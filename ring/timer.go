@@ -177,9 +177,7 @@ func (w *wheel) nextTick() int64 {
 func (l *Loop) StartTimer(t *Timer, d time.Duration, owner Expirer) {
 	l.wheel.remove(t)
 	t.owner = owner
-	now := l.be.Now()
-	l.still.pass(now)
-	l.wheel.add(t, ticks(now-l.still.lost+max(d, 0)))
+	l.wheel.add(t, ticks(l.Counted()+max(d, 0)))
 }
 
 // StopTimer disarms t and reports whether it was armed.
