@@ -46,7 +46,7 @@ type Options struct {
 
 	// Features switches single features of io_uring and of the loop off or on, to measure what
 	// they give or to go round a kernel's fault: a list such as
-	// "no-sqarray=off,fixed-files=on". What it does not name is as the default has it; what the
+	// "no-sqarray=off,huge-pages=off". What it does not name is as the default has it; what the
 	// kernel lacks stays off. An unknown name is refused with a list of those there are.
 	Features string
 

@@ -143,7 +143,7 @@ func defineServer(f *flag.FlagSet, o *bench.ServerOptions, listen string) {
 	f.IntVar(&o.Workers, "workers", 0, "number of workers")
 	f.BoolVar(&o.PinWorkers, "pin-workers", false, "pin each worker to a CPU of its own, behind the loops")
 	f.DurationVar(&o.Spin, "spin", 0, "longest time a loop of the server looks for work before it sleeps")
-	f.StringVar(&o.Features, "features", "", "features of the server's loops to switch, a `list` such as no-sqarray=off,fixed-files=on: to measure what they give")
+	f.StringVar(&o.Features, "features", "", "features of the server's loops to switch, a `list` such as no-sqarray=off,huge-pages=off: to measure what they give")
 	o.MaxMessage = bench.DefaultMaxMessage
 	f.Var(text[int]{&o.MaxMessage, bench.ParseBytes, printBytes}, "max-message", "largest payload the server takes, in `bytes`, KiB or MiB")
 }
