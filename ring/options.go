@@ -90,7 +90,7 @@ type Options struct {
 	// long while bytes wait; none when zero.
 	SendTimeout time.Duration
 	// Linger is how long a drained connection waits for its peer's end of stream
-	// before it is closed; one second when zero.
+	// before it is closed, and a drained Packet for room to send; one second when zero.
 	Linger time.Duration
 
 	// Spin is the longest time a loop looks for work before it sleeps, traded

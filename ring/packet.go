@@ -159,7 +159,8 @@ type Packet struct {
 	refused bool // Send has
 	vain    bool // a Poll has ended, and nothing was sent since
 	pause   Timer
-	split   int // the largest size of datagrams that are sent in one piece; 0: none
+	linger  Timer // draining
+	split   int   // the largest size of datagrams that are sent in one piece; 0: none
 	doubt   doubt
 
 	notes []string

@@ -8,8 +8,8 @@ import (
 // a closing endpoint does nothing.
 func (p *Packet) Close(cause error) { p.end(cause) }
 
-// Drain ends the endpoint after what is queued has been sent; datagrams that still arrive
-// are discarded.
+// Drain ends the endpoint after what is queued has been sent, or when nothing of it could be
+// for Options.Linger and the rest is lost; datagrams that still arrive are discarded.
 func (p *Packet) Drain(cause error) {
 	if p.state >= draining {
 		return
@@ -19,7 +19,9 @@ func (p *Packet) Drain(cause error) {
 	p.cancel(backend.OpRecvMsg)
 	if p.out.n == 0 {
 		p.end(cause)
+		return
 	}
+	p.loop.StartTimer(&p.linger, p.loop.opt.Linger, p)
 }
 
 // rest ends the receiving: nothing is told any more.
@@ -54,6 +56,7 @@ func (p *Packet) end(cause error) {
 	l.packets[packetDirty].remove(p)
 	l.packets[packetStuck].remove(p)
 	l.StopTimer(&p.pause)
+	l.StopTimer(&p.linger)
 	p.cancel(backend.OpRecvMsg)
 	p.cancel(backend.OpPoll)
 	if p.ops == 0 {

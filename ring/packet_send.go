@@ -233,6 +233,9 @@ func (p *Packet) taken(s *packetScratch, done int) int {
 	if p.doubt.size > 0 {
 		p.learn()
 	}
+	if p.state == draining {
+		l.StartTimer(&p.linger, l.opt.Linger, p)
+	}
 	p.stats.Out += uint64(k)
 	p.stats.BytesOut += uint64(before - p.out.bytes)
 	l.stats.DatagramsOut += uint64(k)
@@ -346,7 +349,11 @@ func (p *Packet) awaitSpace() {
 const packetPause = time.Millisecond
 
 // Expire implements Expirer.
-func (p *Packet) Expire(*Timer) {
+func (p *Packet) Expire(t *Timer) {
+	if t == &p.linger {
+		p.end(p.cause)
+		return
+	}
 	p.loop.packets[packetStuck].remove(p)
 	p.wantSend()
 }

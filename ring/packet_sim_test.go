@@ -23,15 +23,21 @@ import (
 type fullSpy struct {
 	backend.Backend
 	full  bool
+	room  int // datagrams that it takes all the same
 	polls []backend.Key
 	due   []backend.Event
 }
 
 func (b *fullSpy) SendMsgs(fd int, d []backend.Datagram) (int, syscall.Errno) {
-	if b.full {
+	if !b.full {
+		return b.Backend.SendMsgs(fd, d)
+	}
+	if b.room == 0 {
 		return 0, syscall.EAGAIN
 	}
-	return b.Backend.SendMsgs(fd, d)
+	n, e := b.Backend.SendMsgs(fd, d[:min(b.room, len(d))])
+	b.room -= n
+	return n, e
 }
 
 func (b *fullSpy) Poll(k backend.Key, fd int) { b.polls = append(b.polls, k) }
@@ -307,5 +313,36 @@ func TestPacketErrorFlood(t *testing.T) {
 	}
 	if flood.read < 5*maxErrors || r.closes > 0 {
 		t.Errorf("%d errors were read; closed %d times", flood.read, r.closes)
+	}
+}
+
+// TestPacketDrainLingers: an endpoint that is drained does not wait for ever for a socket that
+// is full, but for as long as something leaves.
+func TestPacketDrainLingers(t *testing.T) {
+	o := small()
+	o.Linger = time.Second
+	b := newBed(t, o)
+	socket := &fullSpy{Backend: b.l.be, full: true}
+	b.l.be = socket
+	r, _ := b.packets(&packetRec{}, PacketOptions{NoSplit: true})
+	const n = 5
+	for range n {
+		sendPacket(t, r.p, []byte("waits"), Route{To: netip.MustParseAddrPort("10.0.0.2:7")})
+	}
+	b.until("it is full", func() bool { return len(socket.polls) == 1 })
+	r.p.Drain(nil)
+	over := false
+	b.sim.After(o.Linger/2, func() { over = true })
+	b.until("half of the time has passed", func() bool { return over })
+	socket.room = 2
+	socket.end(0)
+	b.until("two are sent", func() bool { return r.p.Stats().Out == 2 })
+	began := b.sim.Now()
+	b.until("it is closed", func() bool { return r.closes == 1 })
+	if d := b.sim.Now() - began; d < o.Linger-tick || d > o.Linger+2*tick {
+		t.Errorf("closed %v after the last was sent, want %v", d, o.Linger)
+	}
+	if st := r.p.Stats(); st.Dropped != n-2 {
+		t.Errorf("%+v", st)
 	}
 }
