@@ -33,7 +33,7 @@ func open(b Backend, use uring.Switches) func(backend.Config) (backend.Backend, 
 		why := uring.Explain(err)
 		be, err = epoll.New(c)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w; before that %s", err, why)
 		}
 		return noted{be, why + "; running on epoll"}, nil
 	}

@@ -62,7 +62,8 @@ func (p *Packet) SendTo(m *sgmsg.Message, to netip.AddrPort) error {
 
 // Send queues the message as one datagram; its content moves and m is gone. It never
 // blocks. The datagram leaves with the next turn, together with everything queued by
-// then; r is read by the call only. On error m is still the caller's: ErrClosed,
+// then; r is read by the call only; nil is the
+// zero Route. On error m is still the caller's: ErrClosed,
 // ENOBUFS when the queue is full (Sendable tells when it no longer is), EMSGSIZE when no
 // datagram can be so long or m has more than 64 pieces. What goes wrong later is told by
 // PacketError, and the datagram is lost.
@@ -75,6 +76,9 @@ func (p *Packet) Send(m *sgmsg.Message, r *Route) error {
 		return errPacketQueue
 	case n > joinedBytes && (p.family == syscall.AF_INET || p.family == syscall.AF_INET6 && n > joinedBytes+20), m.Used() > backend.MaxVector:
 		return errPacketLong
+	}
+	if r == nil {
+		r = &Route{}
 	}
 	p.out.push(m, r)
 	p.wantSend()

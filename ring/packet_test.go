@@ -571,3 +571,33 @@ func TestPacketClose(t *testing.T) {
 		}
 	})
 }
+
+// A nil Route is the zero one.
+func TestPacketNilRoute(t *testing.T) {
+	each(t, func(t *testing.T, be Backend) {
+		l := start(t, Options{Backend: be, Buffers: 64, BufferSize: 4 << 10})
+		peer := udp(t, "udp4", "127.0.0.1:0")
+		r := &packetRec{t: t}
+		do(t, l, func() {
+			p, err := l.DialPacket("udp4", peer.LocalAddr().String(), r, PacketOptions{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			var m sgmsg.Message
+			if err := m.AppendCopy(l, []byte("ping"), 0); err != nil {
+				t.Error(err)
+				return
+			}
+			if err := p.Send(&m, nil); err != nil {
+				t.Error(err)
+			}
+		})
+		if t.Failed() {
+			return
+		}
+		if got, _ := receive(t, peer); string(got) != "ping" {
+			t.Errorf("received %q", got)
+		}
+	})
+}

@@ -51,7 +51,7 @@ func newMemory(o *Options, wake func()) (*memory, error) {
 	recvBytes := o.Buffers * o.BufferSize
 	mapping, err := allocate(recvBytes + o.RegionBytes)
 	if err != nil {
-		return nil, fmt.Errorf("ring: receive memory of %d bytes (options Buffers %d x BufferSize %d + RegionBytes %d ask for less): %w",
+		return nil, fmt.Errorf("ring: receive memory of %d bytes (set less of options Buffers %d x BufferSize %d + RegionBytes %d): %w",
 			recvBytes+o.RegionBytes, o.Buffers, o.BufferSize, o.RegionBytes, err)
 	}
 	m.mapping = mapping
@@ -95,7 +95,7 @@ func newMemory(o *Options, wake func()) (*memory, error) {
 		if m.region != nil {
 			m.region.Close(unmap)
 		}
-		return nil, fmt.Errorf("ring: private memory of %d bytes (option SpillBytes asks for less): %w", o.SpillBytes, err)
+		return nil, fmt.Errorf("ring: private memory of %d bytes (set option SpillBytes to less): %w", o.SpillBytes, err)
 	}
 	m.unmap = func() {
 		m.recv.Close(unmap)
