@@ -86,8 +86,13 @@ func runServe(ctx context.Context, args []string, stdout, _ io.Writer) error {
 	defer cancel()
 	err = s.Shutdown(drain)
 	c := s.Counters()
-	each := func(n uint64) float64 { return float64(n) / float64(max(c.Messages, 1)) }
-	fmt.Fprintf(stdout, "connections %d\nmessages %d\nbytes %d\nturns %d (%.4f per message)\nenters %d (system calls of the loops, %.4f per message)\nallocations %.4f per message\n",
+	each := func(n uint64) string {
+		if c.Messages == 0 {
+			return "-"
+		}
+		return fmt.Sprintf("%.4f", float64(n)/float64(c.Messages))
+	}
+	fmt.Fprintf(stdout, "connections %d\nmessages %d\nbytes %d\nturns %d (%s per message)\nenters %d (system calls of the loops, %s per message)\nallocations %s per message\n",
 		c.Conns, c.Messages, c.Bytes, c.Turns, each(c.Turns), c.Syscalls, each(c.Syscalls), each(c.Mallocs))
 	if err != nil {
 		return fmt.Errorf("%s: drain: %w", s.Addr(), err)
