@@ -176,6 +176,7 @@ int main(int argc, char **argv)
 	struct conn term = { .fd = termination_fd() };
 	struct conn listener = { .fd = listen_from_args(argc, argv, SOCK_NONBLOCK) };
 
+	raise_files();
 	epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (epfd < 0)
 		die("epoll_create1");

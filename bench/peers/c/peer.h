@@ -14,6 +14,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +71,12 @@ static inline void buf_clear(struct buf *b)
 	b->len = b->whole = b->need = 0;
 }
 
+/* The payload length that a header has. */
+static inline uint32_t frame_len(const uint8_t *h)
+{
+	return (uint32_t)h[0] << 24 | (uint32_t)h[1] << 16 | (uint32_t)h[2] << 8 | h[3];
+}
+
 /*
  * Advances over the whole frames in data[*whole..len) and sets the length of
  * the frame that follows. Returns -1 if a frame is too large.
@@ -78,9 +85,7 @@ static inline int scan(const uint8_t *data, size_t len, size_t *whole, size_t *n
 {
 	*need = 0;
 	while (len - *whole >= HEADER_LEN) {
-		const uint8_t *h = data + *whole;
-		uint32_t n = (uint32_t)h[0] << 24 | (uint32_t)h[1] << 16 |
-			     (uint32_t)h[2] << 8 | h[3];
+		uint32_t n = frame_len(data + *whole);
 
 		if (n > MAX_MESSAGE)
 			return -1;
@@ -96,6 +101,69 @@ static inline int scan(const uint8_t *data, size_t len, size_t *whole, size_t *n
 static inline int buf_scan(struct buf *b)
 {
 	return scan(b->data, b->len, &b->whole, &b->need);
+}
+
+/* Finds ends of frames in bytes that come piece by piece. */
+struct tracker {
+	uint8_t head[HEADER_LEN];
+	unsigned have; /* bytes of head */
+	size_t left;   /* of the frame whose header is known */
+	bool bad;      /* it is too large */
+};
+
+/* Begins behind the bytes of b, which have no whole frame. */
+static inline void tracker_init(struct tracker *t, const struct buf *b)
+{
+	memset(t, 0, sizeof(*t));
+	if (b->len < HEADER_LEN) {
+		t->have = (unsigned)b->len;
+		if (t->have)
+			memcpy(t->head, b->data, t->have);
+	} else {
+		t->left = b->need - b->len;
+	}
+}
+
+/* Returns where the last whole frame ends in data, 0 if none ends there. */
+static inline size_t track(struct tracker *t, const uint8_t *data, size_t len)
+{
+	size_t pos = 0, end = 0;
+
+	while (pos < len) {
+		size_t n;
+
+		if (!t->left && !t->have && len - pos >= HEADER_LEN) {
+			t->left = HEADER_LEN + frame_len(data + pos);
+		} else if (!t->left) {
+			t->head[t->have++] = data[pos++];
+			if (t->have < HEADER_LEN)
+				continue;
+			t->have = 0;
+			t->left = frame_len(t->head);
+			end = t->left ? end : pos;
+		}
+		if (t->left > HEADER_LEN + (size_t)MAX_MESSAGE) {
+			t->bad = true;
+			return 0;
+		}
+		n = t->left < len - pos ? t->left : len - pos;
+		t->left -= n;
+		pos += n;
+		if (!t->left)
+			end = pos;
+	}
+	return end;
+}
+
+/* Allows as many descriptors as may be, as the runtime of Go does. */
+static inline void raise_files(void)
+{
+	struct rlimit limit;
+
+	if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
 }
 
 /* Listens on the argument of `-listen HOST:PORT` (IPv4) and announces it. */
