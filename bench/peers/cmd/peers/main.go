@@ -107,7 +107,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			res := summarize(&p, cfg, servers, samples)
 			rep.Results = append(rep.Results, res)
 			rep.Failures = append(rep.Failures, failures...)
-			rep.Targets = append(rep.Targets, res.targets(p.targets)...)
+			targets, missing := res.targets(p.targets)
+			rep.Targets = append(rep.Targets, targets...)
+			rep.Missing = append(rep.Missing, missing...)
 		}
 	}
 	if len(rep.Results) == 0 {

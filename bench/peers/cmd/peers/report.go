@@ -15,6 +15,7 @@ type report struct {
 	Skipped  []rig.Skip    `json:"skipped,omitempty"`
 	Failures []rig.Failure `json:"failures,omitempty"`
 	Targets  []rig.Target  `json:"targets,omitempty"`
+	Missing  []string      `json:"not_measured,omitempty"` // targets
 }
 
 // skip notes servers that could not take part, each once.
@@ -99,10 +100,13 @@ func (r *report) markdown() string {
 		}
 		b.WriteString(res.table())
 	}
-	if len(r.Targets) > 0 {
+	if len(r.Targets)+len(r.Missing) > 0 {
 		b.WriteString("\n### Targets\n\n")
 		for _, t := range r.Targets {
 			fmt.Fprintf(&b, "- %s\n", t)
+		}
+		for _, m := range r.Missing {
+			fmt.Fprintf(&b, "- NOT MEASURED: %s\n", m)
 		}
 	}
 	b.WriteString(rig.Missing(r.Skipped, r.Failures))

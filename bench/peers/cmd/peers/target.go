@@ -39,8 +39,8 @@ func quotient(a, b rig.Rounds) rig.Rounds {
 	return q
 }
 
-// targets are those that the result has the servers of.
-func (res *result) targets(list []target) (found []rig.Target) {
+// targets are those of the result's load; missing are those it lacks a server for.
+func (res *result) targets(list []target) (found []rig.Target, missing []string) {
 	for _, t := range list {
 		if t.load != "" && t.load != res.Config.String() {
 			continue
@@ -48,10 +48,11 @@ func (res *result) targets(list []target) (found []rig.Target) {
 		a, b, what := res.of(t.of, t.metric), res.of(t.to, t.metric), fmt.Sprintf("%s %s/%s", t.metric, t.of, t.to)
 		if t.than != "" {
 			a, b = quotient(a, b), quotient(res.of(t.than, t.metric), res.of(t.thanTo, t.metric))
-			what += fmt.Sprintf(" to %s/%s", t.than, t.thanTo)
+			what += fmt.Sprintf(" (%.2f) to %s/%s (%.2f)", a.Median(), t.than, t.thanTo, b.Median())
 		}
 		q, ok := rig.Compare(t.of, t.metric, a, b)
 		if !ok {
+			missing = append(missing, fmt.Sprintf("%s: %s", res.Config, what))
 			continue
 		}
 		rel, want, make := rig.AtMost, t.most, rig.Median
@@ -63,5 +64,5 @@ func (res *result) targets(list []target) (found []rig.Target) {
 		}
 		found = append(found, make(res.Config.String(), what, &q, rel, want))
 	}
-	return found
+	return found, missing
 }

@@ -14,7 +14,7 @@ func TestTargets(t *testing.T) {
 			res.Samples = append(res.Samples, sample{Server: server, Round: round, CPUNanos: v, Latency: rig.Quantiles{P50: 2 * v}})
 		}
 	}
-	got := res.targets([]target{
+	got, missing := res.targets([]target{
 		{of: "a", to: "b", metric: "cpu", most: 1},
 		{of: "a", to: "b", metric: "cpu", most: 1, bound: true},
 		{of: "a", to: "b", metric: "p50", least: 1, bound: true},
@@ -30,10 +30,13 @@ func TestTargets(t *testing.T) {
 		"met: 64x1x64: cpu a/b is 1.000 [0.500, 1.500], wanted at most 1",
 		"MISSED: 64x1x64: cpu a/b is 1.000 [0.500, 1.500], wanted at most 1 with its bounds",
 		"MISSED: 64x1x64: p50 a/b is 1.000 [0.500, 1.500], wanted at least 1 with its bounds",
-		"met: 64x1x64: cpu a/b to c/d is 0.500 [0.250, 0.750], wanted at most 0.6",
+		"met: 64x1x64: cpu a/b (1.00) to c/d (2.00) is 0.500 [0.250, 0.750], wanted at most 0.6",
 	}
 	if !slices.Equal(lines, want) {
 		t.Errorf("got\n%q\nwant\n%q", lines, want)
+	}
+	if want := []string{"64x1x64: cpu a/nobody"}; !slices.Equal(missing, want) {
+		t.Errorf("missing %q, want %q", missing, want)
 	}
 }
 

@@ -127,7 +127,9 @@ func (g *tally) run(c net.Conn, l *load, classes []class, start time.Time, pause
 	r := bufio.NewReader(c)
 	frame := make([]byte, echo.HeaderLen+*l.size)
 	binary.BigEndian.PutUint32(frame, uint32(*l.size))
-	for n := 1; time.Since(start) < *l.warmup+*l.duration; n++ {
+	// On a machine that is busy elsewhere the time may be over before the first message.
+	measured := false
+	for n := 1; !measured || time.Since(start) < *l.warmup+*l.duration; n++ {
 		k := 0
 		for i, c := range classes {
 			if c.every == 0 || n%c.every == 0 {
@@ -151,6 +153,7 @@ func (g *tally) run(c net.Conn, l *load, classes []class, start time.Time, pause
 		g.total += *l.depth
 		if time.Since(start) > *l.warmup {
 			g.measured += *l.depth
+			measured = true
 			g.latency[k] = append(g.latency[k], took)
 		}
 		g.mu.Unlock()
