@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/kcm-go/kcm/internal/budget"
 )
 
 // limits returns what bounds a data plane: memory that may be locked (registered
@@ -66,20 +68,12 @@ func cgroups(file string, use func(text string)) bool {
 	return true
 }
 
-// cgroupMemory returns the tightest memory.max.
+// cgroupMemory returns the tightest limit of memory, of either version of control groups.
 func cgroupMemory() string {
-	tightest := uint64(unix.RLIM_INFINITY)
-	if !cgroups("memory.max", func(text string) {
-		if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-			tightest = min(tightest, n)
-		}
-	}) {
-		return "unknown"
+	if n := budget.MemoryMax(os.DirFS("/")); n > 0 {
+		return strconv.FormatInt(n, 10)
 	}
-	if tightest == unix.RLIM_INFINITY {
-		return "unlimited"
-	}
-	return strconv.FormatUint(tightest, 10)
+	return "unlimited"
 }
 
 // cgroupCPU returns the tightest cpu.max, as the kernel writes it: quota and period.

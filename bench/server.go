@@ -42,6 +42,8 @@ func (o *ServerOptions) Check() error {
 		return &OptionError{"loops", o.Loops, "0 or more"}
 	case o.Spin < 0:
 		return &OptionError{"spin", o.Spin, "a time, or 0"}
+	case ring.CheckFeatures(o.Features) != nil:
+		return &OptionError{"features", o.Features, fmt.Sprintf("a list that the loops take: %v", ring.CheckFeatures(o.Features))}
 	case o.MaxMessage < 0 || o.MaxMessage > MaxSize:
 		return &OptionError{"max-message", o.MaxMessage, fmt.Sprintf("up to %d bytes", MaxSize)}
 	case o.Dispatch > FIFO:

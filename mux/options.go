@@ -26,7 +26,8 @@ type Options struct {
 	// is readable.
 	MaxMessage int
 	// AssemblyTimeout ends a connection (ETIMEDOUT) whose peer has not completed a
-	// message so long after its first byte; 30 s when zero, none when negative.
+	// message so long after its first byte; 30 s when zero, none when negative. As with all
+	// time-outs here, time in which the loop stood still does not count.
 	// Without it a peer that stops in the middle of a large message keeps its
 	// memory reserved for ever. When the connection was made to wait meanwhile (Pressure,
 	// in the package comment) the time begins anew after that.

@@ -23,8 +23,8 @@ import (
 //
 // Invariants:
 //
-//  1. Everything except Post, Do, Stats, Close, OnThread, Wake, Alloc and Now is
-//     called on the loop's thread.
+//  1. Everything except Post, PostTask, Do, Stats, Close, Done, OnThread, Wake, Alloc, Unpin,
+//     Now, Backend, Notes, Options and WriteState is called on the loop's thread.
 //  2. An endpoint's slot is reused only after each of its operations has had
 //     its final event.
 //  3. While the loop sleeps no inbox task, no ready stream and no dirty stream
@@ -94,8 +94,8 @@ type completer interface {
 }
 
 // New makes a loop and opens its backend; it does not run yet. Errors: EINVAL
-// for options, ENOMEM for memory, and with Options.Backend URing whatever
-// io_uring was refused with, explained.
+// for options, ENOMEM for memory, EMFILE for descriptors, and with Options.Backend URing
+// whatever io_uring was refused with, explained.
 func New(o Options) (*Loop, error) { return newLoop(nil, o) }
 
 // NewWith is New over another backend. Only packages of this module can name

@@ -117,6 +117,12 @@ type Options struct {
 
 func pow2(n int) bool { return n > 0 && n&(n-1) == 0 }
 
+// CheckFeatures returns the error that New has for Options.Features, or nil.
+func CheckFeatures(list string) error {
+	_, err := uring.ParseSwitches(list)
+	return err
+}
+
 // fill replaces zero values by defaults and refuses what cannot work. limit is how much memory
 // there may be, in bytes, 0 for any.
 func (o *Options) fill(limit int64) error {

@@ -39,7 +39,7 @@ type Datagram struct {
 	Interface uint32     // the number of the interface it came in by; 0: not known
 	Time      time.Time  // when the system got it, with PacketOptions.Timestamps; else zero
 	TOS       uint8      // type of service (IPv4), traffic class (IPv6)
-	Truncated bool       // it was longer than a receive buffer; the rest is lost
+	Truncated bool       // it was longer than Options.BufferSize less 256 bytes; the rest is lost
 	local     netip.Addr // from where to answer
 }
 
@@ -61,7 +61,7 @@ func (d *Datagram) Back() Route {
 type Route struct {
 	To        netip.AddrPort // a zone is the number of its interface
 	Path      string         // of a unix socket, in place of To; "@name" is abstract
-	From      netip.Addr     // source address; zero: the system's choice
+	From      netip.Addr     // source address, one of ours (else ENETUNREACH, EINVAL); zero: the system's choice
 	Interface uint32         // number of the interface it goes out by; 0: the system's choice
 	TOS       uint8          // type of service or traffic class; 0: the socket's
 }
@@ -184,7 +184,8 @@ type PacketStats struct {
 
 // ListenPacket opens a datagram socket as net.ListenPacket does ("udp", "udp4", "udp6",
 // "unixgram") and makes an endpoint of it. A name in place of an IP address keeps the loop
-// waiting while it is looked up.
+// waiting while it is looked up. Errors are those of net.ListenPacket and of AttachPacket.
+// Loop's thread.
 func (l *Loop) ListenPacket(network, address string, h PacketHandler, o PacketOptions) (*Packet, error) {
 	c, err := net.ListenPacket(network, address)
 	if err != nil {
@@ -193,8 +194,8 @@ func (l *Loop) ListenPacket(network, address string, h PacketHandler, o PacketOp
 	return l.attachOpened(c, h, o)
 }
 
-// DialPacket is ListenPacket for a connected socket, as net.Dial opens it: it sends to one
-// address and receives from there only.
+// DialPacket is ListenPacket for a connected socket, as net.Dial opens it: with the zero Route
+// it sends to that address, and it receives from there only. Loop's thread.
 func (l *Loop) DialPacket(network, address string, h PacketHandler, o PacketOptions) (*Packet, error) {
 	c, err := net.Dial(network, address)
 	if err != nil {

@@ -25,8 +25,11 @@ type PacketError struct {
 // Error implements error.
 func (e *PacketError) Error() string {
 	to := e.Path
-	if e.To.IsValid() {
+	switch {
+	case e.To.IsValid():
 		to = e.To.String()
+	case to == "":
+		to = "the peer"
 	}
 	if e.Errno == syscall.EMSGSIZE && e.MTU > 0 {
 		return fmt.Sprintf("send to %s: %v (MTU %d)", to, e.Errno, e.MTU)

@@ -79,7 +79,7 @@ func (b *ring) discard() {
 	tail := b.q.cqTail.Load()
 	for ; b.q.head != tail; b.q.head++ {
 		c := &b.q.cqes[b.q.head&b.q.cqMask]
-		if c.Flags&uapi.IORING_CQE_F_MORE == 0 && c.UserData != cancelKey {
+		if c.Flags&uapi.IORING_CQE_F_MORE == 0 && c.UserData != cancelKey && c.UserData != ringKey {
 			b.inflight--
 		}
 		switch op := backend.Key(c.UserData).Op(); {
@@ -109,12 +109,12 @@ func (b *ring) outlive() error {
 
 // closeFDs closes the ring's and the wake descriptor.
 func (b *ring) closeFDs() {
+	b.wakeMu.Lock()
+	defer b.wakeMu.Unlock()
 	if b.q.fd >= 0 {
 		unix.Close(b.q.fd)
 		b.q.fd = -1
 	}
-	b.wakeMu.Lock()
-	defer b.wakeMu.Unlock()
 	if b.wakeFD >= 0 {
 		unix.Close(b.wakeFD)
 		b.wakeFD = -1

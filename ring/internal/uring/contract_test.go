@@ -40,7 +40,7 @@ func TestContractRecvLimit(t *testing.T) {
 }
 
 // Each feature off, as on a kernel that lacks it, and all of them. The limit of receives is off
-// above, and the rest is the loop's.
+// above, and three are the loop's.
 func TestContractSwitchedOff(t *testing.T) {
 	mustHave(t)
 	sets := map[string]Switches{"all": 0}

@@ -47,6 +47,7 @@ var trials = [...]trial{
 	{"recv limit", "6.17", false, func(p *prober) error { return p.multishotRecv(0, 64) }},
 	{"SEND_ZC", "6.0", false, operation(uapi.IORING_OP_SEND_ZC)},
 	{"MSG_RING", "5.18", false, operation(uapi.IORING_OP_MSG_RING)},
+	{"ring wake", "6.13", false, (*prober).ringWake},
 
 	{"buffer ring", "5.19", true, func(p *prober) error { return p.bufRing(0) }},
 	{"incremental buffers", "6.12", false, func(p *prober) error { return p.bufRing(uapi.IOU_PBUF_RING_INC) }},

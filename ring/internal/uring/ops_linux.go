@@ -15,6 +15,7 @@ import (
 const (
 	wakeKey   = uint64(backend.OpNone)<<56 | 1
 	cancelKey = uint64(backend.OpNone)<<56 | 2
+	ringKey   = uint64(backend.OpNone)<<56 | 3 // a wake-up that came without the wake descriptor
 )
 
 // A send never waits and raises no signal. Under MSG_DONTWAIT io_uring completes it

@@ -16,6 +16,7 @@ const (
 	RegisteredRing                      // enter does not look the ring's descriptor up
 	FixedBuffers                        // Read uses READ_FIXED into the registered mapping; else RECV
 	RecvLimit                           // a multishot receive ends after Config.RecvBytes; else after some 32 buffers
+	RingWake                            // a wake-up is put into the ring, else into a descriptor that the ring reads
 	HugePages                           // for the loop: huge pages for receive memory
 	ShortSlice                          // for the loop: short time slices for its thread
 	VectoredSend                        // for the loop: one send for all that is queued; else for each piece
@@ -25,7 +26,7 @@ const (
 const AllSwitches = 1<<len(switchNames) - 1
 
 var switchNames = [...]string{
-	"defer-taskrun", "no-sqarray", "registered-ring", "fixed-buffers", "recv-limit",
+	"defer-taskrun", "no-sqarray", "registered-ring", "fixed-buffers", "recv-limit", "ring-wake",
 	"huge-pages", "short-slice", "vectored-send",
 }
 

@@ -214,6 +214,13 @@ func (p *prober) registeredRing() error {
 	return failed(uapi.UnregisterRing(p.q.fd, index))
 }
 
+// ringWake has a completion put into the ring, without a ring to do it with.
+func (p *prober) ringWake() error {
+	e := uapi.SQE{Opcode: uapi.IORING_OP_MSG_RING, Fd: int32(p.q.fd), Off: ringKey}
+	_, errno := uapi.RegisterArg(-1, uapi.IORING_REGISTER_SEND_MSG_RING, &e, 1)
+	return failed(errno)
+}
+
 func (p *prober) syncCancel() error {
 	reg := uapi.SyncCancelReg{Fd: -1, Flags: uapi.IORING_ASYNC_CANCEL_ANY, Timeout: uapi.Timespec{Nsec: 1}}
 	_, errno := uapi.RegisterArg(p.q.fd, uapi.IORING_REGISTER_SYNC_CANCEL, &reg, 1)

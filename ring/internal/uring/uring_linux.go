@@ -36,11 +36,13 @@ type ring struct {
 	lost     uapi.SQE
 	waitArg  uapi.GetEventsArg
 
-	wakes   atomic.Bool // a wake-up is on its way
-	woke    bool        // it has arrived
-	wakeMu  sync.Mutex
-	wakeFD  int // guarded by wakeMu where it changes, in Close
-	closing bool
+	wakes  atomic.Bool // a wake-up is on its way
+	woke   bool        // it has arrived
+	wakeMu sync.Mutex
+	// Guarded by wakeMu where they change: the descriptor, and the ring's own, in Close.
+	wakeFD   int
+	ringWake bool // Wake needs no descriptor
+	closing  bool
 
 	tid   int // of the loop's thread, 0 before Start
 	notes []string
@@ -78,7 +80,7 @@ var required = []struct {
 // blocks (EINVAL). Where the kernel lacks something that is needed, or the system
 // forbids io_uring, the error is a [*RefusedError]. New may be called on any thread.
 func New(cfg backend.Config, use Switches) (backend.Backend, error) {
-	b := &ring{cfg: cfg, use: use, wakeFD: -1}
+	b := &ring{cfg: cfg, use: use, wakeFD: -1, ringWake: use.Has(RingWake)}
 	b.q.fd = -1
 	if err := b.open(); err != nil {
 		b.release()

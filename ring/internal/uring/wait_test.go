@@ -216,3 +216,27 @@ func TestWakeIsNeverLost(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A wake-up takes the way through the ring where there is one, and that through the
+// descriptor where it is switched off.
+func TestWakeThroughTheRing(t *testing.T) {
+	mustHave(t)
+	have := false
+	for _, f := range Probe() {
+		have = have || f.Name == "ring wake" && f.State == Yes
+	}
+	r := start(t, 1, 512)
+	for _, use := range []bool{true, false} {
+		r.ringWake = use
+		r.Wake()
+		if r.ringWake != (use && have) {
+			t.Errorf("wanted %v, the kernel has it %v: the next one goes through the ring: %v", use, have, r.ringWake)
+		}
+		if n, err := r.Wait(make([]backend.Event, 4), -1); n != 0 || err != nil {
+			t.Errorf("%d events, %v", n, err)
+		}
+		if r.wakes.Load() {
+			t.Error("another Wake would do nothing")
+		}
+	}
+}

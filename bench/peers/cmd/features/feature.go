@@ -25,6 +25,7 @@ var features = []feature{
 	switchOff("registered-ring"),
 	switchOff("fixed-buffers"),
 	switchOff("recv-limit"),
+	switchOff("ring-wake"),
 	switchOff("huge-pages"),
 	switchOff("short-slice"),
 	switchOff("vectored-send"),

@@ -24,7 +24,7 @@ var trials = []trial{
 	{"registered-waits", "6.13", "not built: argument"},
 	{"incremental-buffers", "6.12", "not built: shared"},
 	{"send-bundles", "6.10", "not built: SENDMSG"},
-	{"msg-ring", "5.18", "not built: eventfd"},
+	{"msg-ring", "5.18", "default on: MSG_RING without a ring"},
 	{"wait-nr", "6.12", "not built: 1"},
 	{"setup", "6.6", "default on: both"},
 	{"recv-bundles", "6.10", "not built: 32 KiB"},
