@@ -12,7 +12,7 @@
 //
 // The user data of an entry is the operation's [backend.Key] as it is, so a
 // completion needs no table, no map and no pointer to become an event. Keys with
-// the operation OpNone are the backend's own: the read of the wake descriptor and
+// the operation OpNone are the backend's own: wake-ups, the read of the wake descriptor and
 // cancellations.
 //
 // Buffers travel the other way: Provide puts them into the provided-buffer ring

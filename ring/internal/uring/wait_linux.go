@@ -203,7 +203,7 @@ func (b *ring) event(e *backend.Event, c *uapi.CQE) bool {
 
 // Wake implements [backend.Backend]. It has the kernel put a completion into the ring
 // (IORING_REGISTER_SEND_MSG_RING, Linux 6.13), which any thread may ask for; where that is refused it
-// writes to an eventfd that the ring reads, after which a sleeper comes a quarter later.
+// writes to an eventfd that the ring reads, which takes a sleeper about a quarter longer.
 // While a wake-up is on its way further ones cost one atomic operation.
 func (b *ring) Wake() {
 	if b.wakes.Swap(true) {

@@ -31,7 +31,7 @@ var trials = []trial{
 	{"send-zc", "6.0", "not built: SEND"},
 	{"direct-send", "-", "not built: SEND"},
 	{"resize", "6.13", "not built"},
-	{"overflow", "5.5", "never meant: CQ of 4096"},
+	{"overflow", "5.5", "never meant: CQ of 8192"},
 	{"recv-cap", "6.17", "default on: limit 64 KiB"},
 }
 
