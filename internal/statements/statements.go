@@ -35,24 +35,14 @@ func Check(t *testing.T, doc string, count int, patterns ...string) {
 		t.Fatalf("%s states %d things, want %d", doc, len(known), count)
 	}
 	proved := map[string]bool{}
-	for _, pattern := range patterns {
-		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %v, %d files", pattern, err, len(files))
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, n := range named(string(text), strings.Contains(file, "testdata")) {
-				proved[n] = true
-				if !known[n] {
-					t.Errorf("%s names %s, which %s does not state", file, n, doc)
-				}
+	each(t, patterns, func(file, text string) {
+		for _, n := range named(text, strings.Contains(file, "testdata")) {
+			proved[n] = true
+			if !known[n] {
+				t.Errorf("%s names %s, which %s does not state", file, n, doc)
 			}
 		}
-	}
+	})
 	for n := range known {
 		if !proved[n] {
 			t.Errorf("nothing proves %s of %s", n, doc)
@@ -73,4 +63,22 @@ func named(text string, headings bool) (numbers []string) {
 		}
 	}
 	return numbers
+}
+
+// each calls fn with the files that match the patterns, of which none may match nothing.
+func each(t *testing.T, patterns []string, fn func(file, text string)) {
+	t.Helper()
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v, %d files", pattern, err, len(files))
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fn(file, string(text))
+		}
+	}
 }

@@ -3,7 +3,6 @@ package statements
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -23,21 +22,11 @@ func CheckTests(t *testing.T, doc string, count int, patterns ...string) {
 		t.Fatal(err)
 	}
 	defined := map[string]bool{}
-	for _, pattern := range patterns {
-		files, err := filepath.Glob(pattern)
-		if err != nil || len(files) == 0 {
-			t.Fatalf("%s: %v, %d files", pattern, err, len(files))
+	each(t, patterns, func(_, text string) {
+		for _, m := range testDefined.FindAllStringSubmatch(text, -1) {
+			defined[m[1]] = true
 		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, m := range testDefined.FindAllStringSubmatch(string(text), -1) {
-				defined[m[1]] = true
-			}
-		}
-	}
+	})
 	for _, problem := range testsMissing(string(page), count, defined) {
 		t.Errorf("%s %s", doc, problem)
 	}
